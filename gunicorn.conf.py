@@ -1,0 +1,61 @@
+"""Gunicorn: settings from the environment and `.env`; each worker stands for leader."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).resolve().parent
+if str(_FOLDER) not in sys.path:
+    sys.path.insert(0, str(_FOLDER))
+
+from manga_backend.kit.settings import Env, environment, load_core  # noqa: E402
+
+_values = environment()
+_core = load_core(Env(_values), _values)
+# Only the workers may hold the app's modules, or a reload (SIGHUP) would go on with the old code.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "manga_backend"]:
+    del sys.modules[_name]
+
+chdir = str(_FOLDER)
+bind = _core.bind
+workers = _core.workers
+threads = _core.threads
+worker_class = "sync" if threads == 1 else "gthread"
+preload_app = False
+timeout = 60
+graceful_timeout = 20
+keepalive = 5
+loglevel = _core.log_level
+accesslog = None
+errorlog = "-"
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+
+
+def on_starting(_server: Any) -> None:
+    """Refuse to start with unusable settings: one message instead of one from each worker."""
+    checked = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", "import wsgi"], cwd=_FOLDER, capture_output=True, text=True
+    )
+    if checked.returncode:
+        sys.stderr.write(checked.stderr)
+        sys.exit(1)
+
+
+def post_worker_init(worker: Any) -> None:
+    """In each worker: stand for leader in a thread, after the app was loaded."""
+    from manga_backend.kit.leader import Leadership
+    from manga_backend.kit.settings import CoreSettings
+
+    app = worker.wsgi
+    worker.leadership = Leadership(app, app.extensions["settings"][CoreSettings])
+    worker.leadership.start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Step down, so that another worker leads at once."""
+    if hasattr(worker, "leadership"):
+        worker.leadership.stop()

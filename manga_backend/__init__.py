@@ -1,0 +1,1 @@
+"""The backend of small teams who sell paid services through Telegram."""

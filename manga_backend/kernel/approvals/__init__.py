@@ -1,0 +1,1 @@
+"""Questions put to the admins, with one decision ever; the desk."""

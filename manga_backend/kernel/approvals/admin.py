@@ -1,0 +1,61 @@
+"""The desk: undecided questions with all that the Telegram message shows."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import abort, redirect, request, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.approvals import queries, service
+from manga_backend.kernel.approvals.permissions import DECIDE, READ_DESK
+from manga_backend.kernel.approvals.types import Decision
+from manga_backend.kernel.backoffice.admin import (
+    PanelView,
+    act,
+    actor,
+    current_visitor,
+    require_right,
+)
+from manga_backend.kernel.backoffice.types import Card
+from manga_backend.kit.i18n import gettext, local_digits
+
+MAX_REASON = 500
+
+
+class DeskView(PanelView):
+    """Approve, or reject with a reason; the same command as the Telegram buttons."""
+
+    permission = READ_DESK
+
+    @expose("/")
+    def index(self) -> Any:
+        waiting = [
+            (approval, service.subjects[approval.kind].describe(approval.subject_id))
+            for approval in queries.list_pending()
+        ]
+        return self.render(
+            "backoffice/desk.html",
+            waiting=waiting,
+            total=queries.count_pending(),
+            may_decide=current_visitor().can(DECIDE),
+        )
+
+    @expose("/<uuid:approval_id>", methods=("POST",))
+    def decide(self, approval_id: uuid.UUID) -> Any:
+        require_right(DECIDE)
+        try:
+            decision = Decision(request.form.get("decision", ""))
+        except ValueError:
+            abort(400)
+        reason = request.form.get("reason", "").strip()[:MAX_REASON] or None
+        act(lambda: service.decide(approval_id, decision, actor(), reason))
+        return redirect(url_for(".index"))
+
+
+def cards() -> list[Card]:
+    """How many questions wait."""
+    waiting = queries.count_pending()
+    number = local_digits(str(waiting))
+    return [Card(gettext("Waiting at the desk"), number, "panel_desk.index", urgent=waiting > 0)]

@@ -1,0 +1,38 @@
+"""Refusals of the desk."""
+
+from __future__ import annotations
+
+from manga_backend.kit.i18n import N_
+from manga_backend.kit.problems import DomainError
+
+
+class AlreadyApproved(DomainError):
+    """Someone was first, and approved."""
+
+    status = 409
+    code = "already_decided"
+    detail = N_("Already approved by %(who)s.")
+
+
+class AlreadyRejected(DomainError):
+    """Someone was first, and rejected."""
+
+    status = 409
+    code = "already_decided"
+    detail = N_("Already rejected by %(who)s.")
+
+
+class ApprovalNotFound(DomainError):
+    """No such question."""
+
+    status = 404
+    code = "approval_not_found"
+    detail = N_("This question does not exist any more.")
+
+
+class NotAnAdmin(DomainError):
+    """A press by someone who may not decide."""
+
+    status = 403
+    code = "not_allowed"
+    detail = N_("You are not allowed to decide this.")

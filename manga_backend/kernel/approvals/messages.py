@@ -1,0 +1,17 @@
+"""What admins read on Telegram."""
+
+from __future__ import annotations
+
+
+QUESTION = "messages/question.html"
+DECIDED = "messages/decided.html"
+LOG_LINE = "messages/decided_log.html"
+
+KIND = "approval"
+
+
+def subject_key(approval_id: object) -> str:
+    """What the messages about one approval are found by."""
+    return f"approval:{approval_id}"
+
+

@@ -1,0 +1,41 @@
+"""Questions that need a person."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manga_backend.kernel.approvals.types import State
+from manga_backend.kit.db import Model, enum_type, new_id
+
+_PENDING = text("state = 'pending'")
+
+
+class Approval(Model):
+    """One question about one subject, decided at most once."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (
+        UniqueConstraint("kind", "subject_id"),
+        CheckConstraint("(state = 'pending') = (decided_at IS NULL)", name="decided_has_time"),
+        CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decided_has_actor"),
+        Index(
+            "ix_approvals_pending",
+            "id",
+            postgresql_where=_PENDING,
+            sqlite_where=_PENDING,
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str]
+    subject_id: Mapped[str]
+    state: Mapped[State] = mapped_column(enum_type(State, "state"), default=State.PENDING)
+    created_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None]
+    decided_by_label: Mapped[str | None]
+    reason: Mapped[str | None]

@@ -1,0 +1,168 @@
+"""Filing questions and deciding them, once."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import update
+
+from manga_backend.kernel.approvals import queries
+from manga_backend.kernel.approvals.errors import (
+    AlreadyApproved,
+    AlreadyRejected,
+    ApprovalNotFound,
+    NotAnAdmin,
+)
+from manga_backend.kernel.approvals.messages import DECIDED, KIND, LOG_LINE, QUESTION, subject_key
+from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.types import Decision, State, Subject
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor, Channel
+from manga_backend.kernel.identity.queries import (
+    find_user_by_verified_telegram_id,
+    languages_of,
+    list_telegram_admins,
+)
+from manga_backend.kernel.identity.types import Role
+from manga_backend.kernel.notifications.queries import list_told
+from manga_backend.kernel.notifications.service import (
+    edit_message,
+    notify_chat,
+    notify_log_channel,
+)
+from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Button, Message, Sender
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.kit.i18n import gettext, in_language, render
+from manga_backend.kit.registry import Registry
+from manga_backend.kit.settings import CoreSettings, settings
+
+subjects: Registry[Subject] = Registry("approvals.subjects")
+
+
+def file_approval(kind: str, subject_id: str) -> Approval:
+    """Ask all admins, on Telegram and at the desk, in the running transaction.
+
+    One question per (kind, subject): filing it twice violates a unique constraint.
+    """
+    approval = Approval(kind=kind, subject_id=subject_id, created_at=clock.now())
+    session().add(approval)
+    session().flush()
+    for chat_id, language in admin_chats().items():
+        with in_language(language):
+            message = question_message(approval, language)
+        notify_chat(
+            chat_id,
+            message,
+            kind=KIND,
+            subject=subject_key(approval.id),
+            priority=Priority.DECISION,
+            language=language,
+        )
+    return approval
+
+
+def admin_chats() -> dict[int, str]:
+    """Each admin's chat and language: TELEGRAM_ADMIN_IDS and verified accounts of role admin."""
+    default = settings(CoreSettings).default_language
+    listed = list(settings(TelegramSettings).admin_ids)
+    known = languages_of(listed) if listed else {}
+    chats = {chat_id: known.get(chat_id) or default for chat_id in listed}
+    for user in list_telegram_admins():
+        if user.telegram_id is not None:
+            chats.setdefault(user.telegram_id, user.language or default)
+    return chats
+
+
+def question_message(approval: Approval, language: str | None) -> Message:
+    """The question with its two buttons."""
+    question = subjects[approval.kind].describe(approval.subject_id)
+    text = render(QUESTION, language, question=question, approval=approval)
+    key = approval.id.hex
+    return Message(
+        text,
+        [
+            [
+                Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
+                Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
+            ]
+        ],
+    )
+
+
+def telegram_admin(sender: Sender) -> Actor:
+    """The actor behind a press; NotAnAdmin for anyone who may not decide.
+
+    Rights hang on TELEGRAM_ADMIN_IDS or a verified id of an account, never on a claim.
+    """
+    user = find_user_by_verified_telegram_id(sender.id)
+    listed = sender.id in settings(TelegramSettings).admin_ids
+    if user is not None and user.banned_at is not None:
+        raise NotAnAdmin
+    if user is not None and (listed or user.role.rank >= Role.ADMIN.rank):
+        return Actor(f"user:{user.id}", user.label, Channel.TELEGRAM, user.id)
+    if listed:
+        return Actor(f"telegram:{sender.id}", f"telegram:{sender.id}", Channel.TELEGRAM)
+    raise NotAnAdmin
+
+
+def decide(
+    approval_id: uuid.UUID, decision: Decision, actor: Actor, reason: str | None = None
+) -> Approval:
+    """The one decision. The state, what follows from it, the edits of all admins' messages, the log
+    channel's line and the audit row are one transaction.
+
+    The first wins by a conditional UPDATE; all others get AlreadyApproved or AlreadyRejected with
+    the name of whoever decided. ApprovalNotFound for an unknown id.
+    """
+    state = State.APPROVED if decision is Decision.APPROVE else State.REJECTED
+    current = session()
+    done = current.execute(
+        update(Approval)
+        .where(Approval.id == approval_id, Approval.state == State.PENDING)
+        .values(
+            state=state,
+            decided_at=clock.now(),
+            decided_by=actor.key,
+            decided_by_label=actor.label,
+            reason=reason,
+        )
+    )
+    approval = queries.find_approval(approval_id)
+    if approval is None:
+        raise ApprovalNotFound
+    if not done.rowcount:  # type: ignore[attr-defined]
+        refusal = AlreadyApproved if approval.state is State.APPROVED else AlreadyRejected
+        raise refusal(who=approval.decided_by_label)
+    current.refresh(approval)
+    subject = subjects[approval.kind]
+    if decision is Decision.APPROVE:
+        subject.approve(approval.subject_id, actor)
+    else:
+        subject.reject(approval.subject_id, actor, reason)
+    _tell_admins(approval, subject)
+    record_audit(
+        actor,
+        f"{approval.kind}.{state.value}",
+        approval.kind,
+        approval.subject_id,
+        before={"state": State.PENDING.value},
+        after={"state": state.value, "reason": reason},
+    )
+    return approval
+
+
+def _tell_admins(approval: Approval, subject: Subject) -> None:
+    """Every admin's message shows the decision, by whom and when; the buttons go."""
+    for told in list_told(subject_key(approval.id)):
+        with in_language(told.language):
+            question = subject.describe(approval.subject_id)
+            text = render(DECIDED, told.language, question=question, approval=approval)
+        edit_message(told, Message(text))
+    language = settings(CoreSettings).default_language
+    with in_language(language):
+        question = subject.describe(approval.subject_id)
+        line = render(LOG_LINE, language, question=question, approval=approval)
+    notify_log_channel(Message(line), kind=KIND)

@@ -1,0 +1,1 @@
+"""The Flask-Admin shell, guarded and audited, and the audit log."""

@@ -1,0 +1,61 @@
+"""Plugs the panel in."""
+
+from __future__ import annotations
+
+from flask import Response, request
+from flask.sessions import SecureCookieSessionInterface
+
+from manga_backend.kernel.backoffice import admin, permissions
+from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.principal import grants, mark_view
+from manga_backend.kit.problems import PROBLEM_PAGE
+
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+
+class PanelSessions(SecureCookieSessionInterface):
+    """The panel's cookie is Secure whenever the panel is read through TLS."""
+
+    def get_cookie_secure(self, app: object) -> bool:
+        return request.is_secure
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app(), before the packages that add views."""
+    app.config.update(
+        SESSION_COOKIE_NAME="panel",
+        SESSION_COOKIE_PATH="/admin",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_CHECK_DEFAULT=False,  # PanelView checks; the JSON API has no cookies
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_SSL_STRICT=False,  # Referrer-Policy: no-referrer leaves nothing to compare
+    )
+    app.session_interface = PanelSessions()
+    admin.csrf.init_app(app)
+    app.extensions[PROBLEM_PAGE] = admin.problem_page
+    grants.register(app, permissions.ENTER_PANEL, "support")
+    grants.register(app, permissions.READ_AUDIT, "admin")
+    app.jinja_env.globals.update(visitor=admin.visitor, csp_nonce=admin.nonce)
+    app.after_request(_content_policy)
+    admin.open_panel(app)
+
+
+def add_closing_views(app: App) -> None:
+    """What comes last in the menu, and the marks of every panel route."""
+    admin.add_view(app, admin.AuditView(admin.AuditEntry, gettext_lazy("Audit log"), "panel_audit"))
+    for endpoint in list(app.view_functions):
+        if endpoint.startswith("panel"):
+            mark_view(app, endpoint, "panel")
+
+
+def _content_policy(response: Response) -> Response:
+    if request.path.startswith("/admin") and response.mimetype == "text/html":
+        policy = CONTENT_POLICY.format(nonce=admin.nonce())
+        response.headers["Content-Security-Policy"] = policy
+    return response

@@ -1,0 +1,185 @@
+"""The panel's gate, and the users in it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import abort, redirect, request, session, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    act,
+    actor,
+    current_visitor,
+    require_right,
+    written,
+)
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
+from manga_backend.kernel.identity import queries
+from manga_backend.kernel.identity.errors import InvalidCredentials, SessionNotFound
+from manga_backend.kernel.identity.models import Session
+from manga_backend.kernel.identity.permissions import (
+    BAN_USERS,
+    CHANGE_ROLES,
+    END_SESSIONS,
+    READ_USERS,
+)
+from manga_backend.kernel.identity.routes import device
+from manga_backend.kernel.identity.service import accounts, sessions
+from manga_backend.kernel.identity.service.tokens import same_salt
+from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
+from manga_backend.kit import clock
+from manga_backend.kit import db as database
+from manga_backend.kit.i18n import gettext
+from manga_backend.kit.problems import DomainError
+
+_SESSION, _SALT = "sid", "salt"
+
+
+class PanelGate:
+    """Cookie sessions of the panel; the database is asked on every request."""
+
+    def current(self) -> Visitor | None:
+        """The visitor whose cookie names a live panel session with the stored salt."""
+        try:
+            session_id = uuid.UUID(hex=str(session.get(_SESSION, "")))
+        except ValueError:
+            return None
+        row = database.read_one(_PANEL_STATEMENT, {"session_id": session_id})
+        if (
+            row is None
+            or row["kind"] is not SessionKind.PANEL
+            or row["ended_at"] is not None
+            or row["expires_at"] <= clock.now()
+            or row["banned_at"] is not None
+            or not same_salt(row["salt"], str(session.get(_SALT, "")))
+        ):
+            return None
+        return Visitor(
+            user_id=row["user_id"],
+            label=row["username"] or "",
+            role=row["role"].value,
+            permissions=sessions.permissions_of(row["role"]),
+            session_id=session_id,
+            language=row["language"],
+        )
+
+    def sign_in(self, username: str, password: str) -> None:
+        """Open a panel session and note it; a refusal is noted as well."""
+        try:
+            user, opened = accounts.sign_in_to_panel(username, password, device())
+        except DomainError as refusal:
+            who = Actor(f"name:{username[:64]}", username[:64], Channel.PANEL, None, _address())
+            record_audit(who, "panel.sign_in_refused", "user", username[:64])
+            # The page with the refusal is an ordinary answer, so the note is committed.
+            raise InvalidCredentials from refusal
+        language = session.get("language")
+        session.clear()
+        session.update({_SESSION: opened.id.hex, _SALT: opened.salt})
+        if language:
+            session["language"] = language
+        who = Actor(f"user:{user.id}", user.label, Channel.PANEL, user.id, _address())
+        record_audit(who, "panel.signed_in", "user", user.public_id)
+
+    def sign_out(self) -> None:
+        """End this panel session; without one, nothing happens."""
+        visitor = self.current()
+        session.clear()
+        if visitor is not None:
+            try:
+                sessions.end_session(visitor.user_id, visitor.session_id, EndReason.SIGNED_OUT)
+            except SessionNotFound:
+                return
+
+
+_PANEL_STATEMENT = queries.caller_statement().add_columns(Session.expires_at)
+
+
+def _address() -> str | None:
+    return device().address
+
+
+class UsersView(ListView):
+    """Accounts: search, and one page with all that may be done to each."""
+
+    permission = READ_USERS
+    column_list = ("username", "telegram_id", "role", "created_at", "banned_at")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("created_at", "banned_at")
+    column_searchable_list = ("username_key", "phone", "telegram_id")
+    column_filters = ("role",)
+    column_formatters = dict.fromkeys(column_list, written)
+    column_details_list = (
+        *("public_id", "username", "role", "language", "telegram_id", "telegram_verified_at"),
+        *("phone", "phone_verified_at", "created_at", "banned_at", "ban_reason"),
+    )
+    column_formatters_detail = dict.fromkeys(column_details_list, written)
+    details_template = "backoffice/user.html"
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "username": gettext("Username"),
+            "public_id": gettext("Id"),
+            "telegram_id": gettext("Telegram id"),
+            "telegram_verified_at": gettext("Telegram verified"),
+            "phone": gettext("Phone"),
+            "phone_verified_at": gettext("Phone verified"),
+            "role": gettext("Role"),
+            "language": gettext("Language"),
+            "created_at": gettext("Registered"),
+            "banned_at": gettext("Banned"),
+            "ban_reason": gettext("Reason of the ban"),
+        }
+
+    def render(self, template: str, **kwargs: Any) -> Any:
+        user = kwargs.get("model")
+        if template == self.details_template and user is not None:
+            kwargs["live_sessions"] = queries.list_live_sessions(user.id)
+            kwargs["roles"] = [r for r in Role if r.rank <= Role(current_visitor().role).rank]
+            kwargs["may"] = {
+                "ban": current_visitor().can(BAN_USERS),
+                "end_sessions": current_visitor().can(END_SESSIONS),
+                "change_role": current_visitor().can(CHANGE_ROLES),
+            }
+        return super().render(template, **kwargs)
+
+    @expose("/ban/<int:user_id>", methods=("POST",))
+    def ban(self, user_id: int) -> Any:
+        reason = request.form.get("reason", "").strip()[:500] or None
+        return self._act(
+            user_id, BAN_USERS, lambda role: accounts.ban(user_id, actor(), role, reason)
+        )
+
+    @expose("/unban/<int:user_id>", methods=("POST",))
+    def unban(self, user_id: int) -> Any:
+        return self._act(user_id, BAN_USERS, lambda role: accounts.unban(user_id, actor(), role))
+
+    @expose("/end-sessions/<int:user_id>", methods=("POST",))
+    def end_sessions(self, user_id: int) -> Any:
+        return self._act(
+            user_id, END_SESSIONS, lambda role: accounts.end_all_sessions(user_id, actor(), role)
+        )
+
+    @expose("/role/<int:user_id>", methods=("POST",))
+    def role(self, user_id: int) -> Any:
+        try:
+            chosen = Role(request.form.get("role", ""))
+        except ValueError:
+            abort(400)
+        return self._act(
+            user_id,
+            CHANGE_ROLES,
+            lambda role: accounts.set_role(user_id, chosen, actor(), role),
+        )
+
+    def _act(self, user_id: int, permission: str, command: Any) -> Any:
+        """Check the right, run the command, tell how it went on the user's page."""
+        require_right(permission)
+        queries.get_user(user_id)
+        act(lambda: command(Role(current_visitor().role)))
+        return redirect(url_for(".details_view", id=user_id))

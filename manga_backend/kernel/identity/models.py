@@ -1,0 +1,108 @@
+"""Users, sessions and link codes."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
+from manga_backend.kit.db import BigId, Model, enum_type, new_id
+
+_LIVE = text("ended_at IS NULL")
+
+
+class User(Model):
+    """An account with at least one way in; `id` is ours alone, `public_id` is shown outside."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(
+            "username_key IS NOT NULL OR phone IS NOT NULL OR telegram_id IS NOT NULL",
+            name="has_a_way_in",
+        ),
+        CheckConstraint(
+            "(username IS NULL) = (username_key IS NULL)", name="username_with_its_key"
+        ),
+        CheckConstraint(
+            "telegram_verified_at IS NULL OR telegram_id IS NOT NULL", name="verified_telegram_id"
+        ),
+        CheckConstraint("phone_verified_at IS NULL OR phone IS NOT NULL", name="verified_phone"),
+        Index(None, "created_at"),
+        Index(
+            "ix_users_staff",
+            "role",
+            postgresql_where=text("role <> 'user'"),
+            sqlite_where=text("role <> 'user'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    public_id: Mapped[uuid.UUID] = mapped_column(unique=True, default=new_id)
+    username: Mapped[str | None]
+    username_key: Mapped[str | None] = mapped_column(Text, unique=True)
+    """The username in lower case: what uniqueness and sign-in go by."""
+    password_hash: Mapped[str | None]
+    phone: Mapped[str | None] = mapped_column(Text, unique=True)
+    """E.164."""
+    phone_verified_at: Mapped[datetime | None]
+    telegram_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    """A claim until `telegram_verified_at` is set."""
+    telegram_verified_at: Mapped[datetime | None]
+    role: Mapped[Role] = mapped_column(enum_type(Role, "role"), default=Role.USER)
+    language: Mapped[str | None]
+    banned_at: Mapped[datetime | None] = mapped_column(index=True)
+    ban_reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+    @property
+    def label(self) -> str:
+        """What people call this account."""
+        return self.username or self.phone or f"telegram:{self.telegram_id}"
+
+
+class Session(Model):
+    """One sign-in on one device; its salt is inside every token it issued."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended_for_a_reason"),
+        CheckConstraint("generation >= 0", name="generation_not_negative"),
+        Index(
+            "ix_sessions_live",
+            "user_id",
+            "kind",
+            "product",
+            postgresql_where=_LIVE,
+            sqlite_where=_LIVE,
+        ),
+        Index(None, "expires_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[SessionKind] = mapped_column(enum_type(SessionKind, "kind"))
+    product: Mapped[str]
+    salt: Mapped[str]
+    generation: Mapped[int] = mapped_column(default=0)
+    address: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    created_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[EndReason | None] = mapped_column(enum_type(EndReason, "end_reason"))
+
+
+class LinkCode(Model):
+    """A one-use code that ties a Telegram id to an account; stored hashed."""
+
+    __tablename__ = "link_codes"
+
+    code_hash: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]

@@ -1,0 +1,177 @@
+"""/auth/*: registration, sign-in, sessions and the Telegram link."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response, request
+
+from manga_backend.kernel.identity import errors, queries, schemas
+from manga_backend.kernel.identity.domain import username_key
+from manga_backend.kernel.identity.permissions import USE_OWN_ACCOUNT
+from manga_backend.kernel.identity.service import accounts, sessions, telegram
+from manga_backend.kernel.identity.service.tokens import read_token
+from manga_backend.kernel.identity.types import Claims, Device, EndReason
+from manga_backend.kit.http import Blueprint
+from manga_backend.kit.i18n import language
+from manga_backend.kit.principal import Principal, Widen, principal, public, require
+from manga_backend.kit.problems import DomainError
+from manga_backend.kit.ratelimit import client_address, limit_route, shared
+
+_CLAIMS = "manga.claims"
+
+auth = Blueprint(
+    "identity_auth",
+    __name__,
+    url_prefix="/auth",
+    description="Registration, sign-in and sessions. Each sign-in ends the one before it.",
+)
+
+
+def _bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise errors.TokenMissing
+    return token.strip()
+
+
+def _claims() -> Claims:
+    """The access token of this request, verified once however often it is asked for."""
+    found = request.environ.get(_CLAIMS)
+    if found is None:
+        try:
+            found = read_token(_bearer(), "access")
+        except DomainError as refusal:
+            found = refusal
+        request.environ[_CLAIMS] = found
+    if isinstance(found, DomainError):
+        raise found
+    claims: Claims = found
+    return claims
+
+
+def authenticate(widen: Widen | None) -> Principal:
+    """The authenticator of the API: kit/principal.py."""
+    return sessions.authenticate(_claims(), widen)
+
+
+def caller_key() -> str | None:
+    """Whom the default rate limit counts: the user of a valid token, else nobody in particular."""
+    if "Authorization" not in request.headers:
+        return None
+    try:
+        return _claims().user
+    except DomainError:
+        return None
+
+
+def device() -> Device:
+    """From where the request at hand comes."""
+    return Device(address=client_address(), user_agent=request.headers.get("User-Agent"))
+
+
+def _named_user() -> str:
+    body = request.get_json(silent=True)
+    name = body.get("username") if isinstance(body, dict) else None
+    return username_key(name) if isinstance(name, str) else client_address()
+
+
+@auth.route("/register", methods=["POST"])
+@public
+@limit_route(shared("5 per minute"))
+@auth.refuses(errors.UsernameTaken, errors.TelegramIdTaken)
+@auth.arguments(schemas.RegisterSchema)
+@auth.response(201, schemas.RegisteredSchema)
+def register(new: dict[str, Any]) -> Any:
+    """Open an account. The Telegram id is a claim until it is verified by a link."""
+    return accounts.register(
+        new["username"], new["password"], new["telegram_id"], language=language()
+    )
+
+
+@auth.route("/login", methods=["POST"])
+@public
+@limit_route(shared("10 per minute"))
+@limit_route(shared("5 per minute"), key_func=_named_user)
+@auth.refuses(errors.InvalidCredentials, errors.Banned)
+@auth.arguments(schemas.LoginSchema)
+@auth.response(200, schemas.TokensSchema)
+def login(credentials: dict[str, Any]) -> Any:
+    """Sign in with name and password; the session before this one ends at once."""
+    return accounts.sign_in(credentials["username"], credentials["password"], device())
+
+
+@auth.route("/refresh", methods=["POST"])
+@public
+@limit_route(shared("60 per minute"))
+@auth.refuses(*errors.SESSION_REFUSALS, errors.RefreshReused)
+@auth.doc(security=[{"bearer": []}])
+@auth.response(200, schemas.TokensSchema)
+def refresh() -> Any:
+    """New tokens for the refresh token in the Authorization header; the session's time slides."""
+    return sessions.refresh(_bearer())
+
+
+@auth.route("/logout", methods=["POST"])
+@require(USE_OWN_ACCOUNT)
+@auth.response(204)
+def logout() -> Any:
+    """End this session."""
+    caller = principal()
+    sessions.end_session(caller.user_id, caller.session_id, EndReason.SIGNED_OUT)
+    return Response(status=204)
+
+
+@auth.route("/password", methods=["POST"])
+@require(USE_OWN_ACCOUNT)
+@limit_route(shared("10 per minute"))
+@auth.refuses(errors.WrongPassword)
+@auth.arguments(schemas.PasswordSchema)
+@auth.response(204)
+def change_password(passwords: dict[str, Any]) -> Any:
+    """Change the password; all other sessions end."""
+    accounts.change_password(
+        principal(), passwords["current_password"], passwords["new_password"]
+    )
+    return Response(status=204)
+
+
+@auth.route("/sessions")
+@require(USE_OWN_ACCOUNT)
+@auth.response(200, schemas.SessionSchema(many=True))
+def list_sessions() -> Any:
+    """The caller's live sessions, newest first."""
+    caller = principal()
+    return [
+        {
+            "id": live.id,
+            "product": live.product,
+            "kind": live.kind.value,
+            "address": live.address,
+            "user_agent": live.user_agent,
+            "created_at": live.created_at,
+            "refreshed_at": live.refreshed_at,
+            "current": live.id == caller.session_id,
+        }
+        for live in queries.list_live_sessions(caller.user_id)
+    ]
+
+
+@auth.route("/sessions/<uuid:session_id>", methods=["DELETE"])
+@require(USE_OWN_ACCOUNT)
+@auth.refuses(errors.SessionNotFound)
+@auth.response(204)
+def end_session(session_id: uuid.UUID) -> Any:
+    """End one of the caller's sessions."""
+    sessions.end_session(principal().user_id, session_id, EndReason.SIGNED_OUT)
+    return Response(status=204)
+
+
+@auth.route("/telegram/link", methods=["POST"])
+@require(USE_OWN_ACCOUNT)
+@limit_route(shared("5 per minute"))
+@auth.response(201, schemas.LinkSchema)
+def make_telegram_link() -> Any:
+    """A code for `/start` that proves the caller's Telegram id; good once, for 15 minutes."""
+    return telegram.make_link(principal().user_id)

@@ -1,0 +1,1 @@
+"""Commands of identity: accounts, sessions, tokens, Telegram links."""

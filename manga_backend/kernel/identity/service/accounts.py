@@ -1,0 +1,209 @@
+"""Accounts: registration, sign-in by password, bans and roles."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.identity import domain
+from manga_backend.kernel.identity.errors import (
+    Banned,
+    InvalidCredentials,
+    RoleTooHigh,
+    TelegramIdTaken,
+    UsernameTaken,
+    WrongPassword,
+)
+from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
+from manga_backend.kernel.identity.models import Session, User
+from manga_backend.kernel.identity.service.sessions import (
+    MAX_PANEL_SESSIONS,
+    doors,
+    end_sessions,
+    lock_user,
+    open_session,
+)
+from manga_backend.kernel.identity.service.tokens import issue_tokens
+from manga_backend.kernel.identity.types import Device, EndReason, Role, SessionKind, Tokens
+from manga_backend.kit import clock
+from manga_backend.kit import db as database
+from manga_backend.kit.events import publish
+from manga_backend.kit.principal import Principal
+
+_credentials = select(User.id, User.password_hash, User.banned_at)
+
+
+def register(
+    username: str,
+    password: str,
+    telegram_id: int | None,
+    *,
+    language: str | None = None,
+    role: Role = Role.USER,
+) -> User:
+    """A new account; the Telegram id is a claim until it is verified.
+
+    Refusals: UsernameTaken, TelegramIdTaken. Publishes UserRegistered. The password is hashed
+    before the transaction begins.
+    """
+    password_hash = domain.hash_password(password)
+    user = User(
+        username=username,
+        username_key=domain.username_key(username),
+        password_hash=password_hash,
+        telegram_id=telegram_id,
+        role=role,
+        language=language,
+        created_at=clock.now(),
+    )
+    current = database.session()
+    current.add(user)
+    try:
+        current.flush()
+    except IntegrityError as error:
+        if database.violates(error, User.username_key):
+            raise UsernameTaken from None
+        if database.violates(error, User.telegram_id):
+            raise TelegramIdTaken from None
+        raise
+    publish(UserRegistered(user_id=user.id))
+    return user
+
+
+def check_password(username: str, password: str) -> int:
+    """The id of the user with this name and password; outside of any transaction.
+
+    InvalidCredentials for a wrong name or password alike; Banned only with the right password.
+    """
+    statement = _credentials.where(User.username_key == domain.username_key(username))
+    row = database.read_one(statement, {})
+    matches = domain.password_matches(row["password_hash"] if row else None, password)
+    if row is None or not matches:
+        raise InvalidCredentials
+    if row["banned_at"] is not None:
+        raise Banned
+    return int(row["id"])
+
+
+def sign_in(username: str, password: str, device: Device) -> Tokens:
+    """Open a session by password and end the oldest beyond the door's limit.
+
+    Refusals: InvalidCredentials, Banned. Locks the user: of two sign-ins at once the later wins.
+    """
+    user_id = check_password(username, password)
+    stronger = _stronger_hash(user_id, password)
+    user = lock_user(user_id)
+    if user.banned_at is not None:
+        raise Banned
+    if stronger is not None:
+        user.password_hash = stronger
+    door = doors["auth"]
+    session = open_session(user, product=door.product, limit=door.max_sessions(), device=device)
+    return issue_tokens(user, session)
+
+
+def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User, Session]:
+    """A cookie session for staff; others are refused as if the password were wrong."""
+    user = lock_user(check_password(username, password))
+    if user.banned_at is not None:
+        raise Banned
+    if user.role.rank < Role.SUPPORT.rank:
+        raise InvalidCredentials
+    session = open_session(
+        user, product="panel", limit=MAX_PANEL_SESSIONS, device=device, kind=SessionKind.PANEL
+    )
+    return user, session
+
+
+def _stronger_hash(user_id: int, password: str) -> str | None:
+    """A new hash when today's parameters are stronger than those of the stored one."""
+    row = database.read_one(select(User.password_hash).where(User.id == user_id), {})
+    stored = row["password_hash"] if row else None
+    return domain.hash_password(password) if stored and domain.needs_rehash(stored) else None
+
+
+def change_password(caller: Principal, current_password: str, new_password: str) -> None:
+    """Set a new password and end all other sessions of the user; WrongPassword."""
+    row = database.read_one(select(User.password_hash).where(User.id == caller.user_id), {})
+    if row is None or not domain.password_matches(row["password_hash"], current_password):
+        raise WrongPassword
+    new_hash = domain.hash_password(new_password)
+    user = lock_user(caller.user_id)
+    user.password_hash = new_hash
+    end_sessions(user.id, EndReason.PASSWORD_CHANGED, but=caller.session_id)
+    database.session().flush()
+
+
+def set_password(user_id: int, new_password: str, actor: Actor) -> None:
+    """By the command line: set a password and end every session."""
+    new_hash = domain.hash_password(new_password)
+    user = lock_user(user_id)
+    user.password_hash = new_hash
+    end_sessions(user.id, EndReason.PASSWORD_CHANGED)
+    record_audit(actor, "user.password_set", "user", user.public_id)
+
+
+def ban(user_id: int, actor: Actor, actor_role: Role, reason: str | None) -> None:
+    """Ban an account and end its sessions; banning twice changes nothing. RoleTooHigh."""
+    user = lock_user(user_id)
+    _may_touch(user, actor, actor_role)
+    if user.banned_at is not None:
+        return
+    user.banned_at, user.ban_reason = clock.now(), reason
+    end_sessions(user.id, EndReason.BANNED)
+    database.session().flush()
+    publish(UserBanned(user_id=user.id))
+    record_audit(actor, "user.banned", "user", user.public_id, after={"reason": reason})
+
+
+def unban(user_id: int, actor: Actor, actor_role: Role) -> None:
+    """Lift a ban; lifting twice changes nothing. RoleTooHigh."""
+    user = lock_user(user_id)
+    _may_touch(user, actor, actor_role)
+    if user.banned_at is None:
+        return
+    user.banned_at, user.ban_reason = None, None
+    database.session().flush()
+    publish(UserUnbanned(user_id=user.id))
+    record_audit(actor, "user.unbanned", "user", user.public_id)
+
+
+def end_all_sessions(user_id: int, actor: Actor, actor_role: Role) -> int:
+    """Sign a user out everywhere; returns how many sessions ended. RoleTooHigh."""
+    user = lock_user(user_id)
+    _may_touch(user, actor, actor_role)
+    ended = end_sessions(user.id, EndReason.ENDED_BY_ADMIN)
+    record_audit(actor, "user.sessions_ended", "user", user.public_id, after={"ended": ended})
+    return ended
+
+
+def set_role(user_id: int, role: Role, actor: Actor, actor_role: Role) -> None:
+    """Give a role of at most one's own; panel and token sessions end, so that none keeps the old
+    one. RoleTooHigh."""
+    user = lock_user(user_id)
+    _may_touch(user, actor, actor_role)
+    if role.rank > actor_role.rank:
+        raise RoleTooHigh
+    before = user.role
+    if before is role:
+        return
+    user.role = role
+    end_sessions(user.id, EndReason.ROLE_CHANGED)
+    database.session().flush()
+    record_audit(
+        actor,
+        "user.role_changed",
+        "user",
+        user.public_id,
+        before={"role": before.value},
+        after={"role": role.value},
+    )
+
+
+def _may_touch(user: User, actor: Actor, actor_role: Role) -> None:
+    itself = actor.user_id is not None and actor.user_id == user.id
+    if itself or user.role.rank > actor_role.rank:
+        raise RoleTooHigh
+

@@ -1,0 +1,88 @@
+"""Linking a Telegram id to an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from manga_backend.kernel.identity.domain import code_hash, new_link_code
+from manga_backend.kernel.identity.errors import LinkCodeInvalid, TelegramIdTaken
+from manga_backend.kernel.identity.models import LinkCode, User
+from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.telegram.queries import find_poller
+from manga_backend.kit import clock
+from manga_backend.kit import db as database
+
+LINK_LIFETIME = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A code that /start takes once; `url` opens the bot with it, None while its name is unknown."""
+
+    code: str
+    url: str | None
+    expires_at: datetime
+
+
+def make_link(user_id: int) -> Link:
+    """A new code for this account; older unused ones stop working."""
+    lock_user(user_id)
+    now = clock.now()
+    current = database.session()
+    current.execute(
+        update(LinkCode)
+        .where(LinkCode.user_id == user_id, LinkCode.used_at.is_(None))
+        .values(used_at=now)
+    )
+    code = new_link_code()
+    expires_at = now + LINK_LIFETIME
+    current.add(
+        LinkCode(code_hash=code_hash(code), user_id=user_id, created_at=now, expires_at=expires_at)
+    )
+    current.flush()
+    poller = find_poller()
+    name = poller.bot_username if poller else None
+    url = f"https://t.me/{name}?start={code}" if name else None
+    return Link(code=code, url=url, expires_at=expires_at)
+
+
+def verify_telegram_id(code: str, telegram_id: int) -> User:
+    """/start CODE: this Telegram id belongs to the account that asked for the code.
+
+    Takes the id over from an account that only claimed it; TelegramIdTaken if another one has
+    proved it. LinkCodeInvalid for a code that is unknown, used or over. Works once.
+    """
+    current = database.session()
+    now = clock.now()
+    link = current.scalar(
+        select(LinkCode)
+        .where(
+            LinkCode.code_hash == code_hash(code),
+            LinkCode.used_at.is_(None),
+            LinkCode.expires_at > now,
+        )
+        .with_for_update()
+    )
+    if link is None:
+        raise LinkCodeInvalid
+    holders = current.scalars(
+        select(User)
+        .where((User.id == link.user_id) | (User.telegram_id == telegram_id))
+        .order_by(User.id)
+        .with_for_update(key_share=True)
+    ).all()
+    user = next(holder for holder in holders if holder.id == link.user_id)
+    for other in holders:
+        if other is user:
+            continue
+        if other.telegram_verified_at is not None:
+            raise TelegramIdTaken
+        other.telegram_id = None
+        current.flush()  # the id must be free before it is taken
+    link.used_at = now
+    user.telegram_id, user.telegram_verified_at = telegram_id, now
+    current.flush()
+    return user

@@ -1,0 +1,32 @@
+"""Settings of sign-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from manga_backend.kit.settings import MIN_SECRET_LENGTH, CoreSettings, Env, read_secret
+
+
+@dataclass(frozen=True)
+class IdentitySettings:
+    """`jwt_keys` newest first: the first signs, all verify."""
+
+    jwt_keys: tuple[str, ...]
+    access_lifetime: timedelta
+    refresh_lifetime: timedelta
+    admin_secret: str
+
+
+def load(env: Env, core: CoreSettings) -> IdentitySettings:
+    """JWT_* and ADMIN_SECRET of kernel.md §9."""
+    text = read_secret(env, "JWT_SECRET_KEY", core.app_env)
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    if core.app_env == "production" and any(len(key) < MIN_SECRET_LENGTH for key in keys):
+        env.complain("JWT_SECRET_KEY", f"each key needs at least {MIN_SECRET_LENGTH} characters")
+    return IdentitySettings(
+        jwt_keys=keys,
+        access_lifetime=timedelta(minutes=env.number("JWT_ACCESS_MIN", 60, least=1, most=10_080)),
+        refresh_lifetime=timedelta(days=env.number("JWT_REFRESH_DAYS", 30, least=1, most=3650)),
+        admin_secret=read_secret(env, "ADMIN_SECRET", core.app_env),
+    )

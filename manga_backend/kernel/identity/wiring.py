@@ -1,0 +1,64 @@
+"""Plugs identity in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask_jwt_extended import JWTManager
+
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.backoffice.service import gates
+from manga_backend.kernel.identity import admin, bot, cli, jobs, permissions, queries, routes
+from manga_backend.kernel.identity.models import User
+from manga_backend.kernel.identity.service.sessions import doors
+from manga_backend.kernel.identity.service.tokens import ALGORITHM, AUDIENCE, ISSUER
+from manga_backend.kernel.identity.settings import IdentitySettings
+from manga_backend.kernel.identity.types import Door, Role
+from manga_backend.kernel.telegram.service import commands, language_of
+from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.jobs import Schedule, schedules
+from manga_backend.kit.jobs import jobs as job_registry
+from manga_backend.kit.principal import grants, register_authenticator
+
+KERNEL_MAX_SESSIONS = 10
+
+GRANTS = {
+    permissions.USE_OWN_ACCOUNT: Role.USER,
+    permissions.READ_USERS: Role.SUPPORT,
+    permissions.BAN_USERS: Role.ADMIN,
+    permissions.END_SESSIONS: Role.ADMIN,
+    permissions.CHANGE_ROLES: Role.SUPERUSER,
+}
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app()."""
+    config: IdentitySettings = app.extensions["settings"][IdentitySettings]
+    app.config.update(
+        JWT_SECRET_KEY=config.jwt_keys[0],
+        JWT_ALGORITHM=ALGORITHM,
+        JWT_ENCODE_ISSUER=ISSUER,
+        JWT_ENCODE_AUDIENCE=AUDIENCE,
+        JWT_ACCESS_TOKEN_EXPIRES=config.access_lifetime,
+        JWT_REFRESH_TOKEN_EXPIRES=config.refresh_lifetime,
+    )
+    JWTManager(app)
+    register_authenticator(app, routes.authenticate)
+    for right, role in GRANTS.items():
+        grants.register(app, right, role.value)
+    gates.register(app, "panel", admin.PanelGate())
+    language_of.register(app, "profile", queries.find_language_of_telegram_id)
+    commands.register(app, "start", bot.start)
+    commands.register(app, "help", bot.help_)
+    job_registry.register(app, "identity.purge", jobs.purge)
+    schedules.register(app, "identity.purge", Schedule("identity.purge", timedelta(hours=6)))
+    app.cli.add_command(cli.users)
+    app.api.register_blueprint(routes.auth)
+    add_view(app, admin.UsersView(User, gettext_lazy("Users"), "panel_users"))
+
+
+def provide_door(app: App) -> None:
+    """After the products: /auth/* belongs to the one that asked for it, else to none in particular."""
+    if not doors.has(app, "auth"):
+        doors.register(app, "auth", Door("kernel", lambda: KERNEL_MAX_SESSIONS))

@@ -1,0 +1,47 @@
+"""Refusals of memberships."""
+
+from __future__ import annotations
+
+from manga_backend.kit.i18n import N_
+from manga_backend.kit.problems import DomainError
+
+
+class SubscriptionRequired(DomainError):
+    """No active subscription."""
+
+    status = 402
+    code = "subscription_required"
+    detail = N_("This needs an active subscription.")
+
+
+class NoSubscription(DomainError):
+    """There is nothing to take days from."""
+
+    status = 422
+    code = "no_subscription"
+    detail = N_("This user has no subscription.")
+
+
+class NoDefaultPlan(DomainError):
+    """No plan on sale is marked as the default."""
+
+    status = 422
+    code = "no_default_plan"
+    detail = N_("No plan is marked as the default.")
+
+
+class AdminSecretRequired(DomainError):
+    """The X-Admin-Secret header is missing."""
+
+    status = 401
+    code = "admin_secret_required"
+    detail = N_("Send the admin secret in the X-Admin-Secret header.")
+
+
+class AdminSecretWrong(DomainError):
+    """The X-Admin-Secret header is wrong; the attempt is audited."""
+
+    status = 403
+    code = "admin_secret_wrong"
+    detail = N_("The admin secret is wrong.")
+    keeps_changes = True

@@ -1,0 +1,3 @@
+"""Rights over subscriptions."""
+
+GIVE_DAYS = "memberships:subscription:give"

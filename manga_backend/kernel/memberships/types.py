@@ -1,0 +1,22 @@
+"""Why a subscription changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """What gave or took time."""
+
+    PAYMENT = "payment"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The subscription after a change."""
+
+    started_at: datetime
+    expires_at: datetime

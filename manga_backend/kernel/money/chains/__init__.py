@@ -1,0 +1,1 @@
+"""What is known of the networks on which people pay."""

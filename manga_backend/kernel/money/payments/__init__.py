@@ -1,0 +1,1 @@
+"""Invoices, payments, the ways to pay and what a paid invoice does."""

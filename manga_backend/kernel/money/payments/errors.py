@@ -1,0 +1,38 @@
+"""Refusals of payments."""
+
+from __future__ import annotations
+
+from manga_backend.kit.i18n import N_
+from manga_backend.kit.problems import DomainError
+
+
+class TransactionAlreadyUsed(DomainError):
+    """The hash is pending or approved, or this user sent it too often."""
+
+    status = 409
+    code = "transaction_already_used"
+    detail = N_("This transaction has been sent before.")
+
+
+class TooManyPending(DomainError):
+    """Three payments of this user wait already."""
+
+    status = 409
+    code = "too_many_pending"
+    detail = N_("Three of your payments wait for a decision already. Please wait for it.")
+
+
+class PaymentNotFound(DomainError):
+    """No payment of the caller has this id."""
+
+    status = 404
+    code = "payment_not_found"
+    detail = N_("There is no such payment.")
+
+
+class PaymentNotPending(DomainError):
+    """It was decided before."""
+
+    status = 409
+    code = "already_decided"
+    detail = N_("This payment has been decided already.")

@@ -1,0 +1,8 @@
+"""What users and the log channel read about payments."""
+
+from __future__ import annotations
+
+APPROVED = "messages/payment_approved.html"
+REJECTED = "messages/payment_rejected.html"
+COUPON_REDEEMED = "messages/coupon_redeemed.html"
+COUPON_LOG = "messages/coupon_log.html"

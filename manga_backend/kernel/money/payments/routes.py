@@ -1,0 +1,88 @@
+"""/payment/submit and /api/payments."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import request
+from flask_smorest.pagination import PaginationParameters
+
+from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kernel.money.coupons import errors as coupon_errors
+from manga_backend.kernel.money.payments import errors, queries, schemas
+from manga_backend.kernel.money.payments.permissions import PAY, READ_OWN_PAYMENTS
+from manga_backend.kernel.money.payments.service import submit
+from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.idempotency import REFUSALS, idempotent
+from manga_backend.kit.principal import principal, require
+from manga_backend.kit.ratelimit import limit_route, shared
+
+paying = Blueprint(
+    "payments_paying",
+    __name__,
+    url_prefix="/payment",
+    description="Pay with a transaction hash or a gift coupon.",
+)
+own = Blueprint(
+    "payments_own", __name__, url_prefix="/api/payments", description="The caller's payments."
+)
+
+
+def _no_coupon() -> bool:
+    body = request.get_json(silent=True)
+    return not (isinstance(body, dict) and "coupon_code" in body)
+
+
+def _caller() -> str:
+    return f"user:{principal().user_id}"
+
+
+@paying.route("/submit", methods=["POST"])
+@require(PAY)
+@limit_route(shared("10 per minute"), key_func=_caller, exempt_when=_no_coupon)
+@idempotent
+@paying.refuses(
+    errors.TransactionAlreadyUsed,
+    errors.TooManyPending,
+    coupon_errors.CouponNotFound,
+    coupon_errors.CouponExpired,
+    coupon_errors.CouponExhausted,
+    coupon_errors.CouponAlreadyUsed,
+    *REFUSALS,
+)
+@paying.arguments(schemas.SubmitSchema)
+@paying.alt_response(202, schema=schemas.SubmittedSchema, description="A hash: an admin decides.")
+@paying.response(200, schemas.RedeemedSchema, description="A coupon: done.")
+def submit_payment(body: dict[str, Any]) -> Any:
+    """Pay for a plan: a transaction hash waits for an admin, a coupon counts at once."""
+    caller = principal().user_id
+    if "coupon_code" in body:
+        redeemed = submit.redeem_coupon(caller, body["coupon_code"])
+        return {
+            "payment_id": redeemed.payment.id,
+            "status": redeemed.payment.status.value,
+            "days_added": redeemed.fulfilled.days_added,
+            "expires_at": redeemed.fulfilled.expires_at,
+        }
+    network = Network(body["network"]) if "network" in body else None
+    payment = submit.submit_transaction(caller, body["tx_hash"], network, body.get("plan"))
+    return schemas.as_submitted(payment)
+
+
+@own.route("")
+@require(READ_OWN_PAYMENTS)
+@own.response(200, schemas.PaymentSchema(many=True))
+@own.paginate()
+def list_payments(pagination_parameters: PaginationParameters) -> Any:
+    """The caller's payments, newest first."""
+    return paged(queries.own_payments(principal().user_id), pagination_parameters)
+
+
+@own.route("/<uuid:payment_id>")
+@require(READ_OWN_PAYMENTS)
+@own.refuses(errors.PaymentNotFound)
+@own.response(200, schemas.PaymentSchema)
+def get_payment(payment_id: uuid.UUID) -> Any:
+    """One of the caller's payments."""
+    return queries.get_own_payment(principal().user_id, payment_id)

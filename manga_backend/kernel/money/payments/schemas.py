@@ -1,0 +1,102 @@
+"""Payments in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from manga_backend.kernel.money.chains.domain import shown
+from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kit.http import Moment, Schema
+from manga_backend.kit.money import decimal_string
+
+NETWORKS = [network.value for network in Network]
+
+
+class SubmitSchema(Schema):
+    """Exactly one of `tx_hash` and `coupon_code`."""
+
+    tx_hash = ma.fields.String(
+        validate=validate.Length(min=1, max=128),
+        metadata={"description": "As the explorer of the network writes it.", "example": "9f" * 32},
+    )
+    network = ma.fields.String(
+        validate=validate.OneOf(NETWORKS),
+        metadata={"description": "DEFAULT_NETWORK when left out; never guessed.", "example": "tron"},
+    )
+    plan = ma.fields.String(
+        validate=validate.Length(min=1, max=64),
+        metadata={"description": "The default plan when left out.", "example": "monthly"},
+    )
+    coupon_code = ma.fields.String(
+        validate=validate.Length(min=1, max=64),
+        metadata={"description": "Case, spaces and dashes don't matter."},
+    )
+
+    @ma.validates_schema
+    def exactly_one(self, data: dict[str, Any], **_: Any) -> None:
+        """Neither and both are refused; a coupon takes neither network nor plan."""
+        if ("tx_hash" in data) == ("coupon_code" in data):
+            raise ma.ValidationError("Send exactly one of tx_hash and coupon_code.", "tx_hash")
+        if "coupon_code" in data:
+            for name in ("network", "plan"):
+                if name in data:
+                    raise ma.ValidationError("Goes with tx_hash only.", name)
+
+
+class VerificationSchema(Schema):
+    verdict = ma.fields.String(required=True, metadata={"example": "unchecked"})
+
+
+class SubmittedSchema(Schema):
+    payment_id = ma.fields.UUID(required=True)
+    status = ma.fields.String(required=True, metadata={"example": "pending"})
+    verification = ma.fields.Nested(VerificationSchema, required=True)
+
+
+class RedeemedSchema(Schema):
+    payment_id = ma.fields.UUID(required=True)
+    status = ma.fields.String(required=True, metadata={"example": "approved"})
+    days_added = ma.fields.Integer(required=True, metadata={"example": 30})
+    expires_at = Moment(required=True)
+
+
+class PaymentSchema(Schema):
+    id = ma.fields.UUID(required=True)
+    method = ma.fields.String(required=True, metadata={"example": "crypto"})
+    status = ma.fields.String(required=True, metadata={"example": "pending"})
+    plan = ma.fields.String(required=True, attribute="invoice.item_code")
+    amount = ma.fields.Function(
+        lambda payment: decimal_string(payment.amount, payment.currency),
+        required=True,
+        metadata={"type": "string", "example": "5.00"},
+    )
+    currency = ma.fields.String(required=True, metadata={"example": "USDT"})
+    network = ma.fields.String(required=True, allow_none=True)
+    tx_hash = ma.fields.Method(
+        "hash_as_shown", required=True, metadata={"type": "string", "nullable": True}
+    )
+    reason = ma.fields.String(required=True, allow_none=True)
+    submitted_at = Moment(required=True)
+    decided_at = Moment(required=True, allow_none=True)
+
+    def hash_as_shown(self, payment: Payment) -> str | None:
+        """As the network's explorer writes it."""
+        if payment.network is None or payment.tx_hash is None:
+            return None
+        return shown(payment.network, payment.tx_hash)
+
+
+def as_submitted(payment: Payment) -> tuple[dict[str, Any], int]:
+    """202: the hash waits for a decision."""
+    body = SubmittedSchema().dump(
+        {
+            "payment_id": payment.id,
+            "status": payment.status.value,
+            "verification": payment.verification,
+        }
+    )
+    return body, 202

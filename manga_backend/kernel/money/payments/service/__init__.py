@@ -1,0 +1,1 @@
+"""Commands of payments: submit, decide, redeem."""

@@ -1,0 +1,148 @@
+"""The only way in which invoices and payments change their status."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Protocol
+
+from sqlalchemy import update
+
+from manga_backend.kernel.money.payments.errors import PaymentNotPending
+from manga_backend.kernel.money.payments.models import (
+    INVOICE_STEPS,
+    PAYMENT_STEPS,
+    Invoice,
+    InvoiceHistory,
+    Payment,
+    PaymentHistory,
+)
+from manga_backend.kernel.money.payments.types import (
+    Fulfilled,
+    InvoiceStatus,
+    Item,
+    Offer,
+    PaymentStatus,
+)
+from manga_backend.kit import clock
+from manga_backend.kit.db import new_id, session
+from manga_backend.kit.registry import Registry
+
+
+class Fulfilment(Protocol):
+    """What a product does when its invoice is paid; runs inside the decision's transaction."""
+
+    def fulfil(self, item: Item, payment_id: uuid.UUID) -> Fulfilled:
+        """Give what was paid for; called once for each approved payment."""
+
+    def facts(self, item: Item) -> list[tuple[str, str]]:
+        """Label and value of what an admin should know, in the language of the moment."""
+
+
+fulfilments: Registry[Fulfilment] = Registry("payments.fulfilments")
+
+
+def item_of(invoice: Invoice) -> Item:
+    """What the invoice is for."""
+    return Item(invoice.user_id, invoice.product, invoice.item_code, invoice.title, invoice.item)
+
+
+def fulfil(invoice: Invoice, payment: Payment) -> Fulfilled:
+    """Have the product give what this approved payment paid for."""
+    return fulfilments[invoice.fulfilment].fulfil(item_of(invoice), payment.id)
+
+
+def open_invoice(user_id: int, offer: Offer, actor: str) -> Invoice:
+    """An invoice with the offer's price of this moment."""
+    now = clock.now()
+    invoice = Invoice(
+        id=new_id(),
+        user_id=user_id,
+        product=offer.product,
+        item_code=offer.code,
+        item=offer.item,
+        title=offer.title,
+        fulfilment=offer.fulfilment,
+        amount=offer.price.amount,
+        currency=offer.price.currency,
+        status=InvoiceStatus.OPEN,
+        created_at=now,
+    )
+    current = session()
+    current.add(invoice)
+    current.flush()
+    current.add(
+        InvoiceHistory(
+            invoice_id=invoice.id,
+            from_status=None,
+            to_status=InvoiceStatus.OPEN.value,
+            actor=actor,
+            at=now,
+        )
+    )
+    return invoice
+
+
+def move_invoice(invoice: Invoice, to: InvoiceStatus, actor: str) -> None:
+    """One allowed step of an invoice, by a conditional UPDATE; PaymentNotPending otherwise."""
+    sources = [status for status, targets in INVOICE_STEPS.items() if to in targets]
+    now = clock.now()
+    values: dict[str, Any] = {"status": to}
+    if to is InvoiceStatus.PAID:
+        values["paid_at"] = now
+    before = invoice.status
+    done = session().execute(
+        update(Invoice)
+        .where(Invoice.id == invoice.id, Invoice.status.in_(sources))
+        .values(**values)
+    )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        raise PaymentNotPending
+    session().add(
+        InvoiceHistory(
+            invoice_id=invoice.id,
+            from_status=before.value,
+            to_status=to.value,
+            actor=actor,
+            at=now,
+        )
+    )
+
+
+def move_payment(
+    payment: Payment, to: PaymentStatus, actor: str, label: str, reason: str | None = None
+) -> None:
+    """One allowed step of a payment, once ever: PaymentNotPending for whoever is second."""
+    sources = [status for status, targets in PAYMENT_STEPS.items() if to in targets]
+    now = clock.now()
+    before = payment.status
+    done = session().execute(
+        update(Payment)
+        .where(Payment.id == payment.id, Payment.status.in_(sources))
+        .values(
+            status=to, decided_at=now, decided_by=actor, decided_by_label=label, reason=reason
+        )
+    )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        raise PaymentNotPending
+    note_payment_step(payment.id, before, to, actor, reason)
+
+
+def note_payment_step(
+    payment_id: uuid.UUID,
+    before: PaymentStatus | None,
+    to: PaymentStatus,
+    actor: str,
+    reason: str | None = None,
+) -> None:
+    """A history row for a step that was just taken."""
+    session().add(
+        PaymentHistory(
+            payment_id=payment_id,
+            from_status=before.value if before else None,
+            to_status=to.value,
+            actor=actor,
+            reason=reason,
+            at=clock.now(),
+        )
+    )
+    session().flush()

@@ -1,0 +1,24 @@
+"""Plugs payments in."""
+
+from __future__ import annotations
+
+from manga_backend.kernel.approvals.service import subjects
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.money.payments import admin, permissions, routes
+from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.service.decide import PaymentSubject
+from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
+from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.principal import grants
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app()."""
+    grants.register(app, permissions.PAY, "user")
+    grants.register(app, permissions.READ_OWN_PAYMENTS, "user")
+    grants.register(app, permissions.READ_PAYMENTS, "support")
+    subjects.register(app, APPROVAL_KIND, PaymentSubject())
+    app.api.register_blueprint(routes.paying)
+    app.api.register_blueprint(routes.own)
+    add_view(app, admin.PaymentsView(Payment, gettext_lazy("Payments"), "panel_payments"))

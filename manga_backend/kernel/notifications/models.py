@@ -1,0 +1,69 @@
+"""The outbox: one row, one message to one recipient."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manga_backend.kernel.notifications.types import Channel, Status
+from manga_backend.kit.db import BigId, Model, enum_type
+
+_WAITING = text("status IN ('new', 'failed')")
+_UNREAD = text("channel = 'in_app' AND read_at IS NULL")
+
+
+class Notification(Model):
+    """Written with the change it tells of; `due_at` is also the lease of whoever is sending it."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        CheckConstraint("channel <> 'telegram' OR chat_id IS NOT NULL", name="telegram_has_chat"),
+        CheckConstraint("channel <> 'in_app' OR user_id IS NOT NULL", name="in_app_has_user"),
+        Index(
+            "ix_notifications_waiting",
+            "priority",
+            "due_at",
+            postgresql_where=_WAITING,
+            sqlite_where=_WAITING,
+        ),
+        Index(
+            "ix_notifications_unread",
+            "user_id",
+            postgresql_where=_UNREAD,
+            sqlite_where=_UNREAD,
+        ),
+        Index(
+            "ix_notifications_dead",
+            "id",
+            postgresql_where=text("status = 'dead'"),
+            sqlite_where=text("status = 'dead'"),
+        ),
+        Index(None, "user_id", "id"),
+        Index(None, "subject"),
+        Index(None, "chat_id", "status"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[Channel] = mapped_column(enum_type(Channel, "channel"))
+    kind: Mapped[str]
+    subject: Mapped[str | None]
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    chat_id: Mapped[int | None] = mapped_column(BigInteger)
+    language: Mapped[str | None]
+    text: Mapped[str]
+    buttons: Mapped[dict[str, Any] | None]
+    edits_id: Mapped[int | None] = mapped_column(
+        ForeignKey("notifications.id", ondelete="CASCADE"), index=True
+    )
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    status: Mapped[Status] = mapped_column(enum_type(Status, "status"))
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    due_at: Mapped[datetime]
+    last_error: Mapped[str | None]
+    telegram_message_id: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]

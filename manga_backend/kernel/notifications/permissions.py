@@ -1,0 +1,3 @@
+"""Rights over notifications."""
+
+READ_INBOX = "notifications:inbox:read"

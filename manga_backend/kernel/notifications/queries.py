@@ -1,0 +1,69 @@
+"""Reads of the outbox and the inbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.types import Channel, Status
+from manga_backend.kit.db import session
+
+WAITING = (Status.NEW, Status.FAILED)
+
+
+def count_unread(user_id: ColumnElement[int]) -> Any:
+    """A scalar subquery: unread inbox messages of the user that an outer statement names."""
+    return (
+        select(func.count())
+        .where(
+            Notification.user_id == user_id,
+            Notification.channel == Channel.IN_APP,
+            Notification.read_at.is_(None),
+        )
+        .correlate_except(Notification)
+        .scalar_subquery()
+    )
+
+
+def count_waiting_and_dead() -> tuple[int, int]:
+    """How many messages wait to leave, and how many were given up."""
+    current = session()
+    waiting = current.scalar(
+        select(func.count()).select_from(Notification).where(Notification.status.in_(WAITING))
+    )
+    dead = current.scalar(
+        select(func.count()).select_from(Notification).where(Notification.status == Status.DEAD)
+    )
+    return waiting or 0, dead or 0
+
+
+def list_told(subject: str) -> list[Notification]:
+    """The messages sent about one subject, edits left out."""
+    return list(
+        session().scalars(
+            select(Notification)
+            .where(
+                Notification.subject == subject,
+                Notification.channel == Channel.TELEGRAM,
+                Notification.edits_id.is_(None),
+            )
+            .order_by(Notification.id)
+        )
+    )
+
+
+def inbox(user_id: int) -> Select[Any]:
+    """A user's inbox, newest first."""
+    return (
+        select(Notification)
+        .where(Notification.user_id == user_id, Notification.channel == Channel.IN_APP)
+        .order_by(Notification.id.desc())
+    )
+
+
+def with_unread(statement: Select[Any]) -> Select[Any]:
+    """Widens the caller's statement by `unread`."""
+    users = statement.selected_columns["user_id"]
+    return statement.add_columns(count_unread(users).label("unread"))

@@ -1,0 +1,52 @@
+"""The in-app inbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_smorest.pagination import PaginationParameters
+
+from manga_backend.kernel.notifications import queries, schemas, service
+from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.principal import principal, require
+
+inbox = Blueprint(
+    "notifications_inbox",
+    __name__,
+    url_prefix="/api/notifications",
+    description="What the reader was told, also without Telegram.",
+)
+
+
+@inbox.route("/")
+@require(READ_INBOX)
+@inbox.response(200, schemas.InboxItemSchema(many=True))
+@inbox.paginate()
+def list_inbox(pagination_parameters: PaginationParameters) -> Any:
+    """The caller's messages, newest first."""
+    return paged(queries.inbox(principal().user_id), pagination_parameters)
+
+
+@inbox.route("/unread-count/")
+@require(READ_INBOX, widen=queries.with_unread)
+@inbox.response(200, schemas.UnreadCountSchema)
+def unread_count() -> Any:
+    """How many of them are unread."""
+    return principal().row
+
+
+@inbox.route("/mark-read/<int:notification_id>/", methods=["POST"])
+@require(READ_INBOX)
+@inbox.response(200, schemas.MarkedSchema)
+def mark_read(notification_id: int) -> Any:
+    """Mark one message as read; one that is read, or another's, changes nothing."""
+    return {"marked": service.mark_read(principal().user_id, notification_id)}
+
+
+@inbox.route("/mark-all-read/", methods=["POST"])
+@require(READ_INBOX)
+@inbox.response(200, schemas.MarkedSchema)
+def mark_all_read() -> Any:
+    """Mark all messages as read."""
+    return {"marked": service.mark_read(principal().user_id)}

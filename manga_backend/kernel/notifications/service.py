@@ -1,0 +1,267 @@
+"""Writing the outbox, and the steps of a delivery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from markupsafe import Markup
+from sqlalchemy import select, update
+from sqlalchemy.orm import aliased
+
+from manga_backend.kernel.notifications.domain import next_attempt
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.queries import WAITING
+from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Message
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.kit.jobs import wake
+from manga_backend.kit.settings import settings
+
+DELIVER = "notifications.deliver"
+LEASE = timedelta(seconds=30)
+WAIT_FOR_ORIGINAL = timedelta(seconds=1)
+
+
+def notify_chat(
+    chat_id: int,
+    message: Message,
+    *,
+    kind: str,
+    subject: str | None = None,
+    priority: Priority = Priority.RECEIPT,
+    language: str | None = None,
+    user_id: int | None = None,
+) -> Notification | None:
+    """Queue a Telegram message in the running transaction; None while the bot is off."""
+    if not settings(TelegramSettings).enabled:
+        return None
+    now = clock.now()
+    row = Notification(
+        channel=Channel.TELEGRAM,
+        kind=kind,
+        subject=subject,
+        user_id=user_id,
+        chat_id=chat_id,
+        language=language,
+        text=message.text,
+        buttons=message.buttons_json(),
+        priority=priority,
+        status=Status.NEW,
+        due_at=now,
+        created_at=now,
+    )
+    session().add(row)
+    session().flush()
+    wake(DELIVER)
+    return row
+
+
+def notify_user(
+    contact: Contact,
+    message: Message,
+    *,
+    kind: str,
+    subject: str | None = None,
+    priority: Priority = Priority.RECEIPT,
+) -> None:
+    """Tell a user in the inbox, and on Telegram where an id is known."""
+    now = clock.now()
+    session().add(
+        Notification(
+            channel=Channel.IN_APP,
+            kind=kind,
+            subject=subject,
+            user_id=contact.user_id,
+            language=contact.language,
+            text=Markup(message.text).striptags(),  # noqa: S704  # our own template's output
+            priority=priority,
+            status=Status.SENT,
+            due_at=now,
+            created_at=now,
+            sent_at=now,
+        )
+    )
+    if contact.chat_id is not None:
+        notify_chat(
+            contact.chat_id,
+            message,
+            kind=kind,
+            subject=subject,
+            priority=priority,
+            language=contact.language,
+            user_id=contact.user_id,
+        )
+    session().flush()
+
+
+def notify_log_channel(message: Message, *, kind: str, subject: str | None = None) -> None:
+    """A line in the log channel, when one is set."""
+    channel = settings(TelegramSettings).log_channel_id
+    if channel is not None:
+        notify_chat(channel, message, kind=kind, subject=subject)
+
+
+def edit_message(original: Notification, message: Message) -> None:
+    """Queue new text (and buttons) for a message that was, or soon will be, sent."""
+    now = clock.now()
+    session().add(
+        Notification(
+            channel=Channel.TELEGRAM,
+            kind=original.kind,
+            subject=original.subject,
+            user_id=original.user_id,
+            chat_id=original.chat_id,
+            language=original.language,
+            text=message.text,
+            buttons=message.buttons_json(),
+            edits_id=original.id,
+            priority=Priority.DECISION,
+            status=Status.NEW,
+            due_at=now,
+            created_at=now,
+        )
+    )
+    session().flush()
+    wake(DELIVER)
+
+
+def mark_read(user_id: int, notification_id: int | None = None) -> int:
+    """Mark one inbox message, or all, as read; returns how many changed. May run twice."""
+    statement = update(Notification).where(
+        Notification.user_id == user_id,
+        Notification.channel == Channel.IN_APP,
+        Notification.read_at.is_(None),
+    )
+    if notification_id is not None:
+        statement = statement.where(Notification.id == notification_id)
+    return session().execute(statement.values(read_at=clock.now())).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+# ---- delivery: claim (transaction) → send (none) → record (transaction) --------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a sender needs to know; no row is held while it is sent."""
+
+    id: int
+    chat_id: int
+    text: str
+    buttons: dict[str, Any] | None
+    edits_message_id: int | None
+
+
+def claim_due(limit: int) -> list[Outgoing]:
+    """Lease due Telegram messages for 30 s, decisions first, oldest first; counts the attempt.
+
+    Rows leased by others are skipped (SKIP LOCKED). An edit whose original has not left yet waits;
+    one whose original never will is cancelled.
+    """
+    now = clock.now()
+    current = session()
+    rows = current.scalars(
+        select(Notification)
+        .where(
+            Notification.status.in_(WAITING),
+            Notification.channel == Channel.TELEGRAM,
+            Notification.due_at <= now,
+        )
+        .order_by(Notification.priority, Notification.due_at, Notification.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    originals = _originals([row.edits_id for row in rows if row.edits_id is not None])
+    claimed = []
+    for row in rows:
+        message_id: int | None = None
+        if row.edits_id is not None:
+            status, message_id = originals.get(row.edits_id, (Status.DEAD, None))
+            if message_id is None:
+                if status in WAITING:
+                    row.due_at = now + WAIT_FOR_ORIGINAL
+                else:
+                    row.status = Status.CANCELLED
+                continue
+        row.due_at = now + LEASE
+        row.attempts += 1
+        chat_id = row.chat_id or 0
+        claimed.append(Outgoing(row.id, chat_id, row.text, row.buttons, message_id))
+    current.flush()
+    return claimed
+
+
+def _originals(ids: list[int]) -> dict[int, tuple[Status, int | None]]:
+    if not ids:
+        return {}
+    original = aliased(Notification)
+    rows = session().execute(
+        select(original.id, original.status, original.telegram_message_id).where(
+            original.id.in_(ids)
+        )
+    )
+    return {row.id: (row.status, row.telegram_message_id) for row in rows}
+
+
+def record_sent(notification_id: int, message_id: int | None) -> None:
+    """The message left; `message_id` is None for edits."""
+    _record(
+        notification_id,
+        status=Status.SENT,
+        sent_at=clock.now(),
+        telegram_message_id=message_id,
+        last_error=None,
+    )
+
+
+def record_dead(notification_id: int, why: str) -> None:
+    """It will never leave: refused for good."""
+    _record(notification_id, status=Status.DEAD, last_error=why[:500])
+
+
+def record_failed(notification_id: int, why: str) -> None:
+    """It may leave later: tried again with back-off, given up after 24 h."""
+    row = session().get_one(Notification, notification_id)
+    again = next_attempt(row.attempts, row.created_at, clock.now())
+    if again is None:
+        record_dead(notification_id, why)
+    else:
+        _record(notification_id, status=Status.FAILED, due_at=again, last_error=why[:500])
+
+
+def record_busy(notification_id: int, chat_id: int, seconds: int) -> None:
+    """Telegram said wait: this chat's messages wait, others go on; not counted as an attempt."""
+    until = clock.now() + timedelta(seconds=seconds)
+    _record(notification_id, attempts=Notification.attempts - 1)
+    session().execute(
+        update(Notification)
+        .where(
+            Notification.chat_id == chat_id,
+            Notification.status.in_(WAITING),
+            Notification.due_at < until,
+        )
+        .values(due_at=until)
+    )
+
+
+def retry_dead(notification_id: int) -> bool:
+    """Try a given-up message anew; False when it is not dead."""
+    now = clock.now()
+    done = session().execute(
+        update(Notification)
+        .where(Notification.id == notification_id, Notification.status == Status.DEAD)
+        .values(status=Status.NEW, attempts=0, due_at=now, created_at=now)
+    )
+    wake(DELIVER)
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def _record(notification_id: int, **values: Any) -> None:
+    session().execute(
+        update(Notification)
+        .where(Notification.id == notification_id, Notification.status.in_(WAITING))
+        .values(**values)
+    )

@@ -1,0 +1,30 @@
+"""`flask worker`"""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from manga_backend.kernel.operations.runner import work
+from manga_backend.kit.settings import CoreSettings, settings
+
+
+@click.command("worker")
+@with_appcontext
+def worker() -> None:
+    """Run jobs from Redis, and sweep for what no wake-up told of; any number may run."""
+    if not settings(CoreSettings).redis_url:
+        raise click.ClickException("REDIS_URL is not set: the web processes do this work themselves")
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    work(current_app._get_current_object(), stop)  # type: ignore[attr-defined]

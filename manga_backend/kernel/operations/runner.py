@@ -1,0 +1,63 @@
+"""The worker process: RQ in the main thread, sweepers beside it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import redis
+from flask import Flask
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from manga_backend.kernel.operations.service import sweepers
+from manga_backend.kit.jobs import QUEUE
+from manga_backend.kit.settings import CoreSettings, settings
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 5
+STOP_SECONDS = 8.0
+
+
+def work(app: Flask, stop: threading.Event) -> None:
+    """Run until told to stop. Redis or the database being away is waited out.
+
+    SimpleWorker runs jobs in this process: a fork per job would cost 15 ms each and share sockets
+    and locks with the sweepers' threads. What a killed job left undone the rows still ask for.
+    """
+    threads = [
+        threading.Thread(target=sweep, args=(app, stop), name=f"sweep-{name}", daemon=True)
+        for name, sweep in sweepers.items()
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("the worker is ready")
+    complained = False
+    try:
+        while not stop.is_set():
+            try:
+                if _run_jobs():
+                    break
+                complained = False
+            except redis.RedisError as error:
+                if not complained:
+                    log.error("Redis is away, the sweepers go on without it: %s", error)
+                complained = True
+            stop.wait(RETRY_SECONDS)
+    except KeyboardInterrupt:
+        log.debug("stopped while waiting for Redis")
+    stop.set()
+    for thread in threads:
+        thread.join(STOP_SECONDS)
+
+
+def _run_jobs() -> bool:
+    """One RQ worker until it is stopped (True) or gives up on Redis (False)."""
+    connection = redis.Redis.from_url(settings(CoreSettings).redis_url)
+    queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+    worker = SimpleWorker([queue], connection=connection, serializer=JSONSerializer)
+    worker.max_connection_wait_time = LONGEST_RETRY_SECONDS
+    worker.work(logging_level="WARNING")
+    return worker._shutdown_requested_date is not None

@@ -1,0 +1,15 @@
+"""Plugs health checks and the worker in."""
+
+from __future__ import annotations
+
+from manga_backend.kernel.operations import cli, routes, service
+from manga_backend.kit.app import App
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app()."""
+    service.checks.register(app, "database", service.check_database)
+    service.checks.register(app, "migrations", service.check_migrations)
+    service.checks.register(app, "redis", service.check_redis)
+    app.api.register_blueprint(routes.health)
+    app.cli.add_command(cli.worker)

@@ -1,0 +1,3 @@
+"""Rights over statistics."""
+
+READ_STATS = "statistics:stats:read"

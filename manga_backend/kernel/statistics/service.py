@@ -1,0 +1,107 @@
+"""Counting: events add to the roll-ups of the running transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
+from manga_backend.kernel.memberships.events import SubscriptionChanged
+from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
+from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
+from manga_backend.kernel.statistics.domain import slot_of
+from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal
+from manga_backend.kernel.statistics.types import Metric
+from manga_backend.kit import clock
+from manga_backend.kit.db import before_commit, insert_or, notes, session
+
+_PENDING = "statistics"
+
+
+def count(metric: Metric, amount: int = 1, *, label: str = "", at: datetime | None = None) -> None:
+    """Add to a metric. The rows are written once, sorted, last thing before the commit: few
+    statements, and row locks in one order for everybody."""
+    before_commit(_PENDING, _write)
+    deltas = notes().values.setdefault(_PENDING, Counter())
+    deltas[(metric, slot_of(at or clock.now()), label)] += amount
+
+
+def _write() -> None:
+    current = session()
+    deltas: Counter[tuple[Metric, int, str]] = notes().values.pop(_PENDING, Counter())
+    changed = {key: value for key, value in sorted(deltas.items()) if value}
+    if not changed:
+        return
+    totals: Counter[tuple[Metric, str]] = Counter()
+    for (metric, _slot, label), value in changed.items():
+        totals[(metric, label)] += value
+    buckets = insert_or(StatisticsBucket).values(
+        [
+            {"metric": metric, "slot": slot, "label": label, "value": value}
+            for (metric, slot, label), value in changed.items()
+        ]
+    )
+    current.execute(
+        buckets.on_conflict_do_update(
+            index_elements=["metric", "slot", "label"],
+            set_={"value": StatisticsBucket.value + buckets.excluded.value},
+        )
+    )
+    sums = insert_or(StatisticsTotal).values(
+        [
+            {"metric": metric, "label": label, "value": value}
+            for (metric, label), value in sorted(totals.items())
+        ]
+    )
+    current.execute(
+        sums.on_conflict_do_update(
+            index_elements=["metric", "label"],
+            set_={"value": StatisticsTotal.value + sums.excluded.value},
+        )
+    )
+
+
+def on_user_registered(_event: UserRegistered) -> None:
+    """A new account."""
+    count(Metric.USERS)
+
+
+def on_user_banned(_event: UserBanned) -> None:
+    """One more ban in force."""
+    count(Metric.BANNED)
+
+
+def on_user_unbanned(_event: UserUnbanned) -> None:
+    """One less."""
+    count(Metric.BANNED, -1)
+
+
+def on_payment_approved(event: PaymentApproved) -> None:
+    """A payment by method, and its amount by currency."""
+    count(Metric.PAYMENTS, label=event.method.value, at=event.at)
+    if event.amount:
+        count(Metric.REVENUE, event.amount, label=event.currency, at=event.at)
+
+
+def on_payment_rejected(_event: PaymentRejected) -> None:
+    """A refusal."""
+    count(Metric.REJECTED)
+
+
+def on_coupons_issued(event: CouponsIssued) -> None:
+    """A batch."""
+    count(Metric.COUPONS_ISSUED, event.count)
+
+
+def on_coupon_redeemed(_event: CouponRedeemed) -> None:
+    """A use."""
+    count(Metric.COUPONS_REDEEMED)
+
+
+def on_subscription_changed(event: SubscriptionChanged) -> None:
+    """The end leaves its half hour and enters another, so that active ones can be counted."""
+    if event.before is None:
+        count(Metric.SUBSCRIPTIONS)
+    else:
+        count(Metric.ENDS, -1, at=event.before)
+    count(Metric.ENDS, at=event.after)

@@ -1,0 +1,28 @@
+"""Plugs statistics in: who is listened to."""
+
+from __future__ import annotations
+
+from manga_backend.kernel.backoffice.service import cards
+from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
+from manga_backend.kernel.memberships.events import SubscriptionChanged
+from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
+from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
+from manga_backend.kernel.statistics import admin, permissions, routes, service
+from manga_backend.kit.app import App
+from manga_backend.kit.events import listen
+from manga_backend.kit.principal import grants
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app()."""
+    grants.register(app, permissions.READ_STATS, "admin")
+    listen(app, UserRegistered, service.on_user_registered)
+    listen(app, UserBanned, service.on_user_banned)
+    listen(app, UserUnbanned, service.on_user_unbanned)
+    listen(app, PaymentApproved, service.on_payment_approved)
+    listen(app, PaymentRejected, service.on_payment_rejected)
+    listen(app, CouponsIssued, service.on_coupons_issued)
+    listen(app, CouponRedeemed, service.on_coupon_redeemed)
+    listen(app, SubscriptionChanged, service.on_subscription_changed)
+    cards.register(app, "statistics", admin.cards)
+    app.api.register_blueprint(routes.stats)

@@ -1,0 +1,1 @@
+"""The bot: its client, the update loop, registries of commands and buttons."""

@@ -1,0 +1,40 @@
+"""Reading updates: from Telegram's JSON to commands and presses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manga_backend.kernel.telegram.types import Command, Press, Sender
+
+
+def read_update(payload: dict[str, Any]) -> Command | Press | None:
+    """A private command or a button press; None for all else. Unknown fields are ignored."""
+    query = payload.get("callback_query")
+    if isinstance(query, dict):
+        message = query.get("message") or {}
+        return Press(
+            sender=_sender(query["from"]),
+            query_id=str(query["id"]),
+            chat_id=(message.get("chat") or {}).get("id"),
+            message_id=message.get("message_id"),
+            data=str(query.get("data") or ""),
+        )
+    message = payload.get("message")
+    if not isinstance(message, dict) or not isinstance(message.get("from"), dict):
+        return None
+    text = message.get("text")
+    private = (message.get("chat") or {}).get("type") == "private"
+    if not private or not isinstance(text, str) or not text.startswith("/"):
+        return None
+    head, _, argument = text[1:].partition(" ")
+    name = head.partition("@")[0].lower()  # "/start@two_manga_bot"
+    return Command(sender=_sender(message["from"]), name=name, argument=argument.strip())
+
+
+def _sender(person: dict[str, Any]) -> Sender:
+    return Sender(
+        id=int(person["id"]),
+        username=person.get("username"),
+        first_name=str(person.get("first_name") or ""),
+        language_code=person.get("language_code"),
+    )

@@ -1,0 +1,45 @@
+"""What Telegram answered when it did not do what was asked."""
+
+from __future__ import annotations
+
+
+class TelegramError(Exception):
+    """A call failed; `description` never holds the token."""
+
+    def __init__(self, description: str, *, code: int = 0, retry_after: int | None = None) -> None:
+        super().__init__(description)
+        self.description = description
+        self.code = code
+        self.retry_after = retry_after
+
+
+class TelegramAway(TelegramError):
+    """No usable answer: network, time-out, 5xx, or something that is not the Bot API."""
+
+
+class TelegramBusy(TelegramError):
+    """429: wait `retry_after` seconds."""
+
+
+class TelegramConflict(TelegramError):
+    """409: another poller or a webhook is active for this token."""
+
+
+class TelegramUnauthorized(TelegramError):
+    """401 or 404 on the method: the token is wrong."""
+
+
+class RecipientUnreachable(TelegramError):
+    """403: blocked, deactivated or kicked; or a chat that Telegram doesn't know."""
+
+
+class TelegramRefused(TelegramError):
+    """400: the call itself is wrong; repeating it changes nothing."""
+
+
+class MessageUnchanged(TelegramRefused):
+    """The edit asked for what stands there already: as good as done."""
+
+
+class MessageGone(TelegramRefused):
+    """The message to edit is no longer there."""

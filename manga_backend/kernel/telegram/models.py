@@ -1,0 +1,48 @@
+"""Updates as they arrived, and where the poller stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manga_backend.kit.db import Model
+
+MAX_ATTEMPTS = 3
+
+
+class TelegramUpdate(Model):
+    """One update, stored before it is handled; its id makes a second delivery harmless."""
+
+    __tablename__ = "telegram_updates"
+    __table_args__ = (
+        Index(
+            "ix_telegram_updates_waiting",
+            "update_id",
+            postgresql_where=text("handled_at IS NULL"),
+            sqlite_where=text("handled_at IS NULL"),
+        ),
+        Index(None, "handled_at"),
+    )
+
+    update_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    payload: Mapped[dict[str, Any]]
+    received_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    handled_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+class TelegramPoller(Model):
+    """The one row that every process of the deployment reads: offset and health of the loop."""
+
+    __tablename__ = "telegram_poller"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    next_offset: Mapped[int | None]
+    polled_at: Mapped[datetime | None]
+    problem: Mapped[str | None]
+    bot_username: Mapped[str | None]

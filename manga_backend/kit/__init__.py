@@ -1,0 +1,1 @@
+"""Business-free foundations: they would fit another company's app unchanged."""

@@ -1,0 +1,159 @@
+"""The Flask subclass: one request is one transaction; headers and ids on every answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from flask import Flask, Response, abort, request
+from flask_cors import CORS
+from sqlalchemy.exc import DBAPIError
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from manga_backend.kit import db as database
+from manga_backend.kit.http import choose_request_id
+from manga_backend.kit.principal import mark_public, unmarked
+from manga_backend.kit.problems import Api
+from manga_backend.kit.settings import ROOT, CoreSettings
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+ALLOWED_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "X-Admin-Secret",
+    "X-API-Token",
+]
+EXPOSED_HEADERS = ["X-Request-ID", "X-Pagination", "Retry-After"]
+HSTS = "max-age=31536000; includeSubDomains"
+COMPLAIN_SECONDS = 60
+
+
+class App(Flask):
+    """Flask, with the transaction around each view."""
+
+    api: Api
+
+    def dispatch_request(self) -> Any:
+        """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing."""
+        if request.method in SAFE_METHODS:
+            with database.reading():
+                try:
+                    return super().dispatch_request()
+                finally:
+                    database.rollback()
+        with database.transaction():
+            return super().dispatch_request()
+
+
+def create(settings_by_kind: dict[type, Any], version: str) -> App:
+    """An app with what every request needs; packages plug in after this."""
+    core: CoreSettings = settings_by_kind[CoreSettings]
+    app = App(
+        "manga_backend",
+        instance_path=str(core.instance_path),
+        root_path=str(ROOT / "manga_backend"),
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "manga_backend" / "static"),
+    )
+    app.extensions["settings"] = settings_by_kind
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config.update(
+        SECRET_KEY=core.secret_key,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
+        API_TITLE="manga_backend",
+        API_VERSION=version,
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/",
+        API_SPEC_OPTIONS={
+            "components": {
+                "securitySchemes": {
+                    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                    "admin_secret": {"type": "apiKey", "in": "header", "name": "X-Admin-Secret"},
+                }
+            }
+        },
+    )
+    if core.trusted_proxies:
+        hops = core.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
+    database.configure(app, core)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.teardown_request(_log_disconnect)
+    _allow_origins(app, core)
+    app.api = Api(app)
+    mark_public(app, "static")
+    mark_public(app, "api-docs.openapi_json")
+    return app
+
+
+def refuse_unmarked_routes(app: App) -> None:
+    """At the end of the start: RuntimeError if a route says neither who may call nor `public`."""
+    if open_routes := unmarked(app):
+        raise RuntimeError(f"routes without require(...) or public: {', '.join(open_routes)}")
+
+
+def _begin() -> None:
+    request.environ["manga.request_id"] = choose_request_id()
+    if "\x00" in request.path:
+        abort(404)
+
+
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers.extend(_HEADERS)
+    headers["X-Request-ID"] = request.environ.get("manga.request_id") or choose_request_id()
+    if request.is_secure:
+        headers["Strict-Transport-Security"] = HSTS
+    if "Cache-Control" not in headers and not request.path.startswith("/static/"):
+        headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _log_disconnect(error: BaseException | None) -> None:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        log.warning("a database connection was lost during a request")
+
+
+def _allow_origins(app: App, core: CoreSettings) -> None:
+    """Exactly the listed origins; a refused one is a log line that says how to allow it."""
+    allowed = frozenset(core.allowed_origins)
+    if allowed:
+        CORS(
+            app,
+            origins=sorted(allowed),
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+            supports_credentials=False,
+            max_age=600,
+        )
+    complained: dict[str, float] = {}
+
+    @app.after_request
+    def explain_refused_origin(response: Response) -> Response:
+        origin = request.headers.get("Origin")
+        if origin and origin not in allowed and origin != request.host_url.rstrip("/"):
+            now = time.monotonic()
+            if now - complained.get(origin, -COMPLAIN_SECONDS) >= COMPLAIN_SECONDS:
+                if len(complained) > 1000:
+                    complained.clear()
+                complained[origin] = now
+                log.warning("origin %r is not in ALLOWED_ORIGINS, browsers refuse it", origin[:200])
+        return response

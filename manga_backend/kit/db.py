@@ -1,0 +1,318 @@
+"""The database: models' base, column kinds, transactions, and the engine for single reads."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import uuid_utils.compat
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Enum,
+    Executable,
+    Integer,
+    MetaData,
+    RowMapping,
+    Text,
+    TypeDecorator,
+    event,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, registry
+
+from manga_backend.kit.settings import ROOT, CoreSettings, settings
+
+log = logging.getLogger(__name__)
+
+READS = "reads"
+SQLITE_BUSY_SECONDS = 15
+POOL_RECYCLE_SECONDS = 1800
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment: timestamptz on PostgreSQL, UTC without a zone on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None or value.tzinfo is UTC:
+            return value
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+"""A 64-bit key that SQLite can count up by itself."""
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class Base(DeclarativeBase):
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMING),
+        type_annotation_map={
+            datetime: UtcDateTime,
+            str: Text,
+            int: BigInteger,
+            dict[str, Any]: Json,
+        },
+    )
+
+
+db = SQLAlchemy(
+    model_class=Base, session_options={"expire_on_commit": False, "autoflush": False}
+)
+migrate = Migrate()
+
+if TYPE_CHECKING:
+
+    class Model(Base):
+        """A table."""
+
+        __abstract__ = True
+
+else:
+    Model = db.Model
+
+
+def enum_type(kind: type[StrEnum], name: str) -> Enum:
+    """A text column with a CHECK that holds the values (not the names) of `kind`."""
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7: public, unguessable enough for an id, and in the order of creation."""
+    return uuid_utils.compat.uuid7()
+
+
+# ---- transactions -------------------------------------------------------------------------
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+_NOTES = "kit.transaction"
+
+
+def session() -> Session:
+    """The session of the running entry point."""
+    return db.session()  # the registry gives the one of this context
+
+
+@dataclass
+class Notes:
+    """What the running transaction has to remember; gone with its commit or rollback."""
+
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    after: list[Callable[[], None]] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def notes() -> Notes:
+    """The running transaction's notes."""
+    found: Notes = session().info.setdefault(_NOTES, Notes())
+    return found
+
+
+def before_commit(key: str, action: Callable[[], None]) -> None:
+    """Run `action` once, last thing inside the transaction; a second one under `key` is ignored.
+
+    For what many changes add to and one statement can write: it keeps row locks short and in order.
+    """
+    notes().before.setdefault(key, action)
+
+
+def after_commit(action: Callable[[], None]) -> None:
+    """Run `action` once the transaction is durable; dropped on rollback. Failures are logged only:
+    whatever must surely happen is a row in the transaction, and `action` merely wakes its reader.
+    """
+    notes().after.append(action)
+
+
+def commit() -> None:
+    """Make the running transaction durable, then run what waited for that."""
+    current = session()
+    pending = notes()
+    for action in list(pending.before.values()):
+        action()
+    current.commit()
+    current.info.pop(_NOTES, None)
+    for follow_up in pending.after:
+        try:
+            follow_up()
+        except Exception:
+            log.exception("a follow-up of a commit failed")
+
+
+def rollback() -> None:
+    """Drop the running transaction and all that waited for it."""
+    current = session()
+    current.info.pop(_NOTES, None)
+    current.rollback()
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One unit of work for jobs, commands and loops: return commits, raise rolls back.
+
+    Refusals that say `keeps_changes` commit and are raised on. Needs an app context; not nested.
+    """
+    try:
+        yield session()
+    except Exception as error:
+        if getattr(error, "keeps_changes", False):
+            commit()
+        else:
+            rollback()
+        raise
+    else:
+        try:
+            commit()
+        except Exception:
+            rollback()
+            raise
+
+
+@contextmanager
+def reading(flag: bool = True) -> Iterator[None]:
+    """SQLite only: no BEGIN IMMEDIATE inside, each statement sees the newest data by itself."""
+    token = _reading.set(flag)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | None:
+    """One row by one statement on the autocommit engine: no BEGIN, no ROLLBACK, one round trip.
+
+    A connection that died while idle is replaced and the statement repeated once.
+    """
+    engine = db.engines[READS]
+    for attempt in (1, 2):
+        try:
+            with engine.connect() as connection:
+                return connection.execute(statement, parameters).mappings().first()
+        except DBAPIError as error:
+            if attempt == 2 or not error.connection_invalidated:
+                raise
+    raise AssertionError("unreachable")
+
+
+def violates(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> bool:
+    """Whether a UNIQUE over exactly these columns was violated (index named by convention)."""
+    table = columns[0].class_.__tablename__
+    names = [column.key for column in columns]
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    if constraint is not None:
+        return constraint in {f"{kind}_{table}_{'_'.join(names)}" for kind in ("uq", "ix")}
+    # SQLite names the columns: "UNIQUE constraint failed: users.username_key"
+    message = str(error.orig)
+    return message.endswith(": " + ", ".join(f"{table}.{name}" for name in names))
+
+
+def insert_or(model: type[Any]) -> Any:
+    """An INSERT that knows ON CONFLICT, for the database at hand."""
+    dialect = session().get_bind().dialect.name
+    return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
+
+
+def serialize_on(name: str) -> None:
+    """Let one transaction at a time pass here, until it ends (a named lock; SQLite has one writer)."""
+    current = session()
+    if current.get_bind().dialect.name == "postgresql":
+        current.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
+# ---- engines ------------------------------------------------------------------------------
+
+def configure(app: Flask, core: CoreSettings) -> None:
+    """Two engines on one database: transactions, and single reads on autocommit."""
+    url = core.database_url
+    options: dict[str, Any] = {"pool_recycle": POOL_RECYCLE_SECONDS}
+    if url.startswith("postgresql"):
+        options |= {
+            "pool_size": max(core.threads, 1) + 2,
+            "max_overflow": 4,
+            "pool_timeout": 10,
+            "pool_use_lifo": True,
+            "connect_args": {
+                "connect_timeout": 5,
+                "options": "-c timezone=utc",
+                "application_name": "manga_backend",
+                "keepalives_idle": 15,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        }
+    else:
+        options |= {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    app.config["SQLALCHEMY_BINDS"] = {
+        READS: {"url": url, "isolation_level": "AUTOCOMMIT", **options}
+    }
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    with app.app_context():
+        for key, engine in db.engines.items():
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "connect", _prepare_sqlite)
+                if key != READS:
+                    event.listen(engine, "begin", _begin_sqlite)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if not _reading.get():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_sqlite() -> bool:
+    """Whether the embedded database serves this app."""
+    return settings(CoreSettings).database_url.startswith("sqlite")

@@ -1,0 +1,189 @@
+"""Blueprints that are closed by default and document every refusal; strict input; paging."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import marshmallow as ma
+from flask import Request, request
+from flask_smorest import Blueprint as SmorestBlueprint
+from flask_smorest.pagination import PaginationParameters
+from sqlalchemy import Select, func, select
+from webargs.core import ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.kit.principal import MARK, UNLIMITED
+from manga_backend.kit.problems import PROBLEM, DomainError, InvalidInput, ProblemSchema
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+MAX_PAGE = 100_000
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Schema(ma.Schema):
+    """Input is strict (unknown fields are an error), output keeps the order of the fields."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+
+class Moment(ma.fields.DateTime):
+    """A moment in UTC: `2026-11-21T09:30:00Z` out; any ISO 8601 time with a zone in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", **kwargs)
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
+        return None if value is None else clock.isoformat(value)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        try:
+            moment: datetime = super()._deserialize(value, attr, data, **kwargs)
+            if moment.tzinfo is None:
+                raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+            return moment.astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
+
+
+def storable(value: Any) -> bool:
+    """No NUL and no half of a surrogate pair anywhere: PostgreSQL can't keep those."""
+    if isinstance(value, str):
+        return not _UNSTORABLE.search(value)
+    if isinstance(value, dict):
+        return all(storable(k) and storable(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(map(storable, value))
+    return True
+
+
+class StrictParser(FlaskParser):
+    """webargs with our table of errors: 400 for bad input, 415 for a body that is not JSON."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        if not req.is_json and (req.content_length or 0) > 0:
+            raise UnsupportedMediaType
+        data = super().load_json(req, schema)
+        if not storable(data):
+            raise ValidationError({"body": ["Contains a character that can't be stored."]})
+        return data
+
+    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
+        if not all(storable(v) for values in req.args.lists() for v in (values[0], *values[1])):
+            raise ValidationError({"query": ["Contains a character that can't be stored."]})
+        return super().load_querystring(req, schema)
+
+
+_PARSER = StrictParser()
+
+
+class Refused:
+    """The documented refusals of one route, gathered by status."""
+
+    def __init__(self) -> None:
+        self.by_status: dict[int, dict[str, str]] = defaultdict(dict)
+
+    def add(self, status: int, code: str, detail: str) -> None:
+        self.by_status[status].setdefault(code, detail)
+
+
+class Blueprint(SmorestBlueprint):  # type: ignore[misc]
+    """A smorest blueprint whose routes must be marked `require(...)` or `public`."""
+
+    ARGUMENTS_PARSER = _PARSER
+    PAGINATION_ARGUMENTS_PARSER = _PARSER
+    DEFAULT_PAGINATION_PARAMETERS = {"page": 1, "page_size": 20, "max_page_size": 100}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_problems_doc)
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *a: Any, **kw: Any
+    ) -> None:
+        mark = getattr(view_func, MARK, None)
+        if mark is None:
+            raise RuntimeError(f"{self.name}: {rule} is marked neither require(...) nor public")
+        if view_func is not None:
+            apidoc = view_func.__dict__.setdefault("_apidoc", {})
+            apidoc["access"] = (mark, getattr(view_func, UNLIMITED, False))
+            if mark != "public":
+                manual = apidoc.setdefault("manual_doc", {})
+                manual.setdefault("security", [{"bearer": []}])
+        super().add_url_rule(rule, endpoint, view_func, *a, **kw)
+
+    @staticmethod
+    def refuses(*errors: type[DomainError]) -> Callable[[F], F]:
+        """Document the refusals that a view may answer with."""
+
+        def mark(view: F) -> F:
+            apidoc = view.__dict__.setdefault("_apidoc", {})
+            apidoc["refuses"] = (*apidoc.get("refuses", ()), *errors)
+            return view
+
+        return mark
+
+    def _prepare_problems_doc(
+        self, doc: dict[str, Any], info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        refused = Refused()
+        access, is_unlimited = info.get("access", ("public", False))
+        for error in info.get("refuses", ()):
+            refused.add(error.status, error.code, error.detail)
+        if "arguments" in info or "pagination" in info:
+            refused.add(400, InvalidInput.code, InvalidInput.detail)
+        if doc.get("requestBody"):
+            refused.add(400, "malformed", "The body is not JSON.")
+            refused.add(413, "too_large", "The body is larger than 1 MiB.")
+            refused.add(415, "unsupported_media_type", "The body is not JSON.")
+        if access != "public":
+            for code in (
+                "token_missing",
+                "token_invalid",
+                "token_expired",
+                "session_replaced",
+                "session_revoked",
+            ):
+                refused.add(401, code, "See Authentication.")
+            refused.add(403, "forbidden", f"The right {access} is missing.")
+        if not is_unlimited:
+            refused.add(429, "too_many_requests", "Wait for Retry-After seconds.")
+        refused.add(503, "dependency_away", "The database is away.")
+        responses = doc.setdefault("responses", {})
+        for status in (400, 422):  # smorest's own words for bad arguments
+            if isinstance(responses.get(status), str):
+                del responses[status]
+        for status, codes in refused.by_status.items():
+            words = "; ".join(f"`{code}`: {detail}" for code, detail in codes.items())
+            responses[status] = {
+                "description": words,
+                "content": {PROBLEM: {"schema": ProblemSchema}},
+            }
+        return doc
+
+
+def paged(statement: Select[Any], page: PaginationParameters) -> Sequence[Any]:
+    """One page of a select of models, newest first by the select's own order; counts in SQL."""
+    if page.page > MAX_PAGE:
+        raise InvalidInput({"page": [f"Must be at most {MAX_PAGE}."]})
+    counted = select(func.count()).select_from(statement.order_by(None).subquery())
+    page.item_count = session().scalar(counted)
+    return session().scalars(statement.limit(page.page_size).offset(page.first_item)).all()
+
+
+def choose_request_id() -> str:
+    """The caller's X-Request-ID if it is a sane one, else a new one."""
+    offered = request.headers.get("X-Request-ID", "")
+    return offered if REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex

@@ -1,0 +1,209 @@
+"""Background work: RQ wake-ups after a commit, and schedules that the leader sees to.
+
+Rows decide what is due; a job or a schedule is only a wake-up, so a lost one delays and never
+loses, and one too many finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+from flask import Flask, current_app
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import Text, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manga_backend.kit import clock
+from manga_backend.kit.db import Model, after_commit, session, transaction
+from manga_backend.kit.registry import Registry
+from manga_backend.kit.settings import CoreSettings, settings
+
+log = logging.getLogger(__name__)
+
+QUEUE = "manga_backend"
+WAKE_SECONDS = 5
+"""How long one wake-up stands for all that follow it."""
+REDIS_PATIENCE_SECONDS = 0.5
+REDIS_RETRY_SECONDS = 10
+TICK_SECONDS = 5.0
+
+Job = Callable[[], None]
+jobs: Registry[Job] = Registry("jobs")
+"""Name → what to do; a job opens its own transactions and may run twice."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A job that the leader starts every so often."""
+
+    job: str
+    every: timedelta
+
+
+schedules: Registry[Schedule] = Registry("schedules")
+
+
+class ScheduledRun(Model):
+    """When a schedule last ran, for how long, and what went wrong."""
+
+    __tablename__ = "scheduled_runs"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    due_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None]
+    error: Mapped[str | None]
+
+
+class _Broker:
+    """The Redis of this app; while it is away, nobody waits for it twice within 10 s."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = redis.Redis.from_url(
+            url,
+            socket_timeout=REDIS_PATIENCE_SECONDS,
+            socket_connect_timeout=REDIS_PATIENCE_SECONDS,
+        )
+        self.queue = Queue(QUEUE, connection=self.connection, serializer=JSONSerializer)
+        self._away_until = 0.0
+
+    def wake(self, name: str) -> None:
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            if self.connection.set(_flag(name), 1, nx=True, ex=WAKE_SECONDS):
+                self.queue.enqueue(run, name, result_ttl=0, failure_ttl=3600, job_timeout=900)
+        except redis.RedisError as error:
+            self._away_until = time.monotonic() + REDIS_RETRY_SECONDS
+            log.warning("Redis is away, the sweeper will do what %s was woken for: %s", name, error)
+
+    def woken(self, name: str) -> None:
+        try:
+            self.connection.delete(_flag(name))
+        except redis.RedisError as error:
+            log.debug("wake-up flag of %s stays: %s", name, error)
+
+
+def _flag(name: str) -> str:
+    return f"{QUEUE}:wake:{name}"
+
+
+class _Local:
+    """Without Redis a thread of the leader waits on these flags."""
+
+    def __init__(self) -> None:
+        self.flags: dict[str, threading.Event] = {}
+
+    def flag(self, name: str) -> threading.Event:
+        return self.flags.setdefault(name, threading.Event())
+
+
+_BROKER, _LOCAL = "kit.jobs.broker", "kit.jobs.local"
+
+
+def broker() -> _Broker | None:
+    """The app's Redis, or None in the embedded mode."""
+    url = settings(CoreSettings).redis_url
+    if not url:
+        return None
+    if _BROKER not in current_app.extensions:
+        current_app.extensions[_BROKER] = _Broker(url)
+    found: _Broker = current_app.extensions[_BROKER]
+    return found
+
+
+def local_flag(name: str) -> threading.Event:
+    """Set when this process has something for `name` to do."""
+    local: _Local = current_app.extensions.setdefault(_LOCAL, _Local())
+    return local.flag(name)
+
+
+def wake(name: str) -> None:
+    """After the running transaction commits, have `name` run soon."""
+
+    def now() -> None:
+        redis_broker = broker()
+        if redis_broker is None:
+            local_flag(name).set()
+        else:
+            redis_broker.wake(name)
+
+    after_commit(now)
+
+
+def run(name: str) -> None:
+    """What RQ calls: one registered job, inside the worker's app."""
+    redis_broker = broker()
+    if redis_broker is not None:
+        redis_broker.woken(name)
+    with current_app._get_current_object().app_context():  # type: ignore[attr-defined]
+        jobs[name]()
+
+
+def tick() -> float:
+    """Start each schedule that is due, once; returns seconds until the next is due.
+
+    With Redis a due run is handed to the workers; without, it runs here. A schedule that was
+    missed while nobody led is due now, once. Only the leader calls this.
+    """
+    soonest = TICK_SECONDS * 12
+    for name, schedule in schedules.items():
+        now = clock.now()
+        with transaction() as current:
+            row = current.get(ScheduledRun, name)
+            if row is None:
+                row = ScheduledRun(name=name, due_at=now)
+                current.add(row)
+            due = row.due_at <= now
+            if due:
+                row.due_at = now + schedule.every
+            soonest = min(soonest, (row.due_at - now).total_seconds())
+        if due:
+            redis_broker = broker()
+            if redis_broker is None:
+                run_schedule(name)
+            else:
+                redis_broker.queue.enqueue(run_schedule, name, result_ttl=0, job_timeout=3600)
+    return max(1.0, soonest)
+
+
+def run_schedule(name: str) -> None:
+    """Run one schedule's job and note how it went; its failure is noted and logged, not raised."""
+    started, begun = clock.now(), time.monotonic()
+    error: str | None = None
+    try:
+        jobs[schedules[name].job]()
+    except Exception as fault:
+        log.exception("scheduled %s failed", name)
+        error = f"{type(fault).__name__}: {fault}"[:500]
+    with transaction() as current:
+        row = current.get(ScheduledRun, name)
+        if row is not None:
+            row.started_at = started
+            row.duration_ms = int((time.monotonic() - begun) * 1000)
+            row.error = error
+
+
+def scheduler(app: Flask, stop: threading.Event) -> None:
+    """The leader's duty: tick until told to stop."""
+    while not stop.is_set():
+        with app.app_context():
+            try:
+                pause = tick()
+            except redis.RedisError as error:
+                log.warning("schedules wait, Redis is away: %s", error)
+                pause = REDIS_RETRY_SECONDS
+        stop.wait(pause)
+
+
+def list_scheduled_runs() -> list[Any]:
+    """All schedules with their last run, by name."""
+    return list(session().scalars(select(ScheduledRun).order_by(ScheduledRun.name)))

@@ -1,0 +1,197 @@
+"""One leader per deployment: whoever holds the lock polls Telegram and sees to schedules."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Protocol
+
+from flask import Flask
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from manga_backend.kit.settings import CoreSettings
+
+log = logging.getLogger(__name__)
+
+ADVISORY_KEY = 0x4D414E4741  # "MANGA"
+TRY_SECONDS = 2.0
+"""How often a follower tries and a leader proves its lock: takeover stays well below 10 s."""
+STOP_SECONDS = 8.0
+RESTART_SECONDS = 5.0
+
+Duty = Callable[[Flask, threading.Event], None]
+"""A loop that runs until the event is set; it pushes its own app contexts."""
+
+_DUTIES = "kit.leader.duties"
+
+
+class Lock(Protocol):
+    """A lock that dies with its process."""
+
+    def acquire(self) -> bool: ...
+    def held(self) -> bool: ...
+    def release(self) -> None: ...
+
+
+class FileLock:
+    """flock(2) on a file in the instance folder: for SQLite, where all processes share a machine."""
+
+    def __init__(self, core: CoreSettings) -> None:
+        self._path = core.instance_path / "leader.lock"
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        file = self._path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def held(self) -> bool:
+        return self._file is not None
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class AdvisoryLock:
+    """A session-level advisory lock of PostgreSQL on a connection of its own."""
+
+    def __init__(self, core: CoreSettings) -> None:
+        self._engine = create_engine(
+            core.database_url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "manga_backend leader",
+                "keepalives_idle": 3,
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 5000,
+            },
+        )
+        self._connection: Connection | None = None
+
+    def acquire(self) -> bool:
+        connection = None
+        try:
+            connection = self._engine.connect()
+            if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_KEY}):
+                self._connection = connection
+                return True
+        except SQLAlchemyError as error:
+            log.debug("no leader lock: %s", error)
+        if connection is not None:
+            _close(connection)
+        return False
+
+    def held(self) -> bool:
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        if self._connection is not None:
+            _close(self._connection)
+            self._connection = None
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except SQLAlchemyError:
+        connection.invalidate()
+
+
+def add_duty(app: Flask, name: str, duty: Duty) -> None:
+    """Let the leader run `duty`; a duty that raises is started again after 5 s."""
+    app.extensions.setdefault(_DUTIES, {})[name] = duty
+
+
+class Leadership:
+    """Tries for the lock, runs the duties while it is held, and steps down when it is lost."""
+
+    def __init__(self, app: Flask, core: CoreSettings) -> None:
+        self._app = app
+        sqlite = core.database_url.startswith("sqlite")
+        self._lock: Lock = FileLock(core) if sqlite else AdvisoryLock(core)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.leading = False
+
+    def start(self) -> None:
+        """Run in a thread of this process."""
+        self._thread = threading.Thread(target=self.run, name="leadership", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Step down and wait a little for the duties to finish what they have in hand."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(STOP_SECONDS)
+
+    def run(self) -> None:
+        """Lead or wait to lead until `stop()`."""
+        while not self._stop.is_set():
+            if self._lock.acquire():
+                try:
+                    self._lead()
+                except Exception:
+                    log.exception("leading failed")
+                finally:
+                    self.leading = False
+                    self._lock.release()
+            self._stop.wait(TRY_SECONDS)
+
+    def _lead(self) -> None:
+        log.info("this process leads: it polls Telegram and sees to schedules")
+        self.leading = True
+        stepping_down = threading.Event()
+        duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})
+        threads = [
+            threading.Thread(
+                target=_keep_running,
+                args=(self._app, name, duty, stepping_down),
+                name=f"duty-{name}",
+                daemon=True,
+            )
+            for name, duty in duties.items()
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self._stop.wait(TRY_SECONDS):
+                if not self._lock.held():
+                    log.warning("the leader lock is lost, stepping down")
+                    return
+        finally:
+            stepping_down.set()
+            deadline = time.monotonic() + STOP_SECONDS
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _keep_running(app: Flask, name: str, duty: Duty, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            duty(app, stop)
+            return
+        except Exception:
+            log.exception("duty %s failed and starts again", name)
+            stop.wait(RESTART_SECONDS)

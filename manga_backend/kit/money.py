@@ -1,0 +1,61 @@
+"""Exact money: whole minor units with a currency, decimal strings at the edges."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
+"""How many decimals one unit of each currency has (facts.md iv; ISO 4217)."""
+
+MAX_MINOR = 2**63 - 1
+
+_AMOUNT = re.compile(r"\d{1,19}(\.\d{1,18})?")
+
+
+class CurrencyMismatch(ValueError):
+    """Amounts of two currencies met in one sum."""
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Money:
+    """`amount` in minor units of `currency`."""
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if self.currency not in EXPONENTS:
+            raise ValueError(f"unknown currency {self.currency!r}")
+        if abs(self.amount) > MAX_MINOR:
+            raise ValueError("amount does not fit 64 bits")
+
+    def __add__(self, other: Money) -> Money:
+        if other.currency != self.currency:
+            raise CurrencyMismatch(f"{self.currency} and {other.currency}")
+        return Money(self.amount + other.amount, self.currency)
+
+    def __str__(self) -> str:
+        return decimal_string(self.amount, self.currency)
+
+    @classmethod
+    def parse(cls, text: str, currency: str) -> Money:
+        """From `12.5`; ValueError for signs, exponents, NaN or more decimals than there are."""
+        if not _AMOUNT.fullmatch(text):
+            raise ValueError(f"not an amount: {text!r}")
+        scaled = Decimal(text).scaleb(EXPONENTS[currency])
+        if scaled != scaled.to_integral_value():
+            raise ValueError(f"{currency} has only {EXPONENTS[currency]} decimals")
+        return cls(int(scaled), currency)
+
+
+def decimal_string(amount: int, currency: str) -> str:
+    """`5000000, USDT` → `5.00`: all significant decimals, at least two where there are any."""
+    exponent = EXPONENTS[currency]
+    if not exponent:
+        return str(amount)
+    sign = "-" if amount < 0 else ""
+    whole, fraction = divmod(abs(amount), 10**exponent)
+    decimals = f"{fraction:0{exponent}d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{decimals}"

@@ -1,0 +1,197 @@
+"""Refusals and faults as `application/problem+json` (RFC 9457), one shape for the whole backend."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import marshmallow as ma
+from flask import Response, current_app, request
+from flask_smorest import Api as SmorestApi
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from manga_backend.kit.i18n import N_, gettext
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+PROBLEM_PAGE = "kit.problem_page"
+"""Extension slot: (status, detail) → an HTML answer for pages that people read, or None."""
+RETRY_WHEN_AWAY_SECONDS = 5
+
+
+class DomainError(Exception):
+    """A refusal named for what it refuses; subclasses set status, code and detail.
+
+    `detail` is an English message id with `%(name)s` places for `params`; it is translated when
+    the answer is written. `keeps_changes`: the refusal is itself a fact to keep (a reused refresh
+    token ends its session), so the transaction commits although the caller is refused.
+    """
+
+    status: ClassVar[int] = 422
+    code: ClassVar[str] = "refused"
+    detail: ClassVar[str] = N_("This can't be done.")
+    keeps_changes: ClassVar[bool] = False
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, errors: dict[str, list[str]] | None = None, **params: Any) -> None:
+        super().__init__(self.code)
+        self.errors = errors
+        self.params = params
+
+    def message(self) -> str:
+        """The detail in the language of the moment."""
+        text = gettext(self.detail)
+        return text % self.params if self.params else text
+
+
+class InvalidInput(DomainError):
+    """A field is wrong in a way that only the business can see; `errors` names it."""
+
+    status = 400
+    code = "invalid_input"
+    detail = N_("Some of the fields are not valid.")
+
+
+class ProblemSchema(ma.Schema):
+    """The body of every refusal (RFC 9457)."""
+
+    type = ma.fields.String(required=True, metadata={"example": "about:blank"})
+    title = ma.fields.String(required=True, metadata={"example": "Conflict"})
+    status = ma.fields.Integer(required=True, metadata={"example": 409})
+    detail = ma.fields.String(metadata={"description": "In the caller's language."})
+    code = ma.fields.String(
+        required=True, metadata={"description": "Stable; switch on this.", "example": "not_found"}
+    )
+    request_id = ma.fields.String(metadata={"description": "Quote it to support."})
+    errors = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.Raw(),
+        metadata={"description": "Field → what is wrong with it."},
+    )
+
+
+_BY_STATUS = {
+    400: ("malformed", N_("The request could not be understood.")),
+    401: ("unauthorized", N_("Sign in first.")),
+    403: ("forbidden", N_("You may not do this.")),
+    404: ("not_found", N_("There is nothing here.")),
+    405: ("method_not_allowed", N_("This address does not take this method.")),
+    406: ("not_acceptable", N_("This answer exists only as JSON.")),
+    408: ("request_timeout", N_("The request took too long to arrive.")),
+    409: ("conflict", N_("This is no longer possible.")),
+    413: ("too_large", N_("The request is too large.")),
+    415: ("unsupported_media_type", N_("Send JSON with Content-Type: application/json.")),
+    429: ("too_many_requests", N_("Too many requests. Wait a little.")),
+    500: ("internal_error", N_("Something broke on our side. It has been reported.")),
+    503: ("dependency_away", N_("A part of the service is away. Try again shortly.")),
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: Any = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Write one refusal; `detail` is already translated."""
+    page = current_app.extensions.get(PROBLEM_PAGE)
+    response: Response | None = page(status, detail) if page else None
+    if response is None:
+        response = _as_json(status, code, detail, errors)
+        if status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def _as_json(status: int, code: str, detail: str, errors: Any) -> Response:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id(),
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(json.dumps(body), status, mimetype=PROBLEM)
+
+
+def request_id() -> str:
+    """The id of the request at hand."""
+    return str(request.environ.get("manga.request_id", ""))
+
+
+def from_domain_error(error: DomainError) -> Response:
+    """The answer to a refusal by the business."""
+    return problem(
+        error.status, error.code, error.message(), errors=error.errors, headers=error.headers
+    )
+
+
+def from_http_exception(error: HTTPException) -> Response:
+    """The answer to what Flask, werkzeug and webargs raise."""
+    status = error.code or 500
+    if error.response is not None and error.code is None:
+        return Response(error.response.get_data(), error.response.status_code)
+    code, detail = _BY_STATUS.get(status, ("refused", N_("This can't be done.")))
+    data = getattr(error, "data", None) or {}
+    errors = data.get("errors") or data.get("messages")
+    if errors and status == 400:
+        code, detail = InvalidInput.code, InvalidInput.detail
+        errors = _flat(errors)
+    headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
+    return problem(status, code, gettext(detail), errors=errors, headers=headers)
+
+
+def _flat(messages: Any) -> Any:
+    """webargs nests by location (`json`, `query`); callers want field → list."""
+    if isinstance(messages, dict) and set(messages) <= {"json", "query", "headers", "form"}:
+        merged: dict[str, Any] = {}
+        for part in messages.values():
+            merged.update(part if isinstance(part, dict) else {"body": part})
+        return merged
+    return messages
+
+
+def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
+    """503 when the database is away or busy; anything else is a fault of ours."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        log.error("database away or busy: %s", str(error).splitlines()[0])
+        code, detail = _BY_STATUS[503]
+        wait = {"Retry-After": str(RETRY_WHEN_AWAY_SECONDS)}
+        return problem(503, code, gettext(detail), headers=wait)
+    return from_unexpected(error)
+
+
+def from_unexpected(error: Exception) -> Response:
+    """500 without a word of what happened; the log has it all."""
+    log.error("unhandled error in %s %s", request.method, request.path, exc_info=error)
+    if current_app.config.get("PROPAGATE_UNEXPECTED"):
+        raise error
+    code, detail = _BY_STATUS[500]
+    return problem(500, code, gettext(detail))
+
+
+class Api(SmorestApi):  # type: ignore[misc]
+    """flask-smorest with our problems in place of its errors, and no catch-all `default` answer."""
+
+    ERROR_SCHEMA = ProblemSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        app = self._app
+        app.register_error_handler(DomainError, from_domain_error)
+        app.register_error_handler(HTTPException, from_http_exception)
+        app.register_error_handler(DBAPIError, from_database_error)
+        app.register_error_handler(PoolTimeout, from_database_error)
+        app.register_error_handler(Exception, from_unexpected)

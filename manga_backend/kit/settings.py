@@ -1,0 +1,249 @@
+"""Typed settings from the environment and `.env`; everything wrong is reported in one message."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import environs
+from dotenv import dotenv_values
+from flask import current_app
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+MIN_SECRET_LENGTH = 32
+LANGUAGES = ("fa", "en", "ru", "uz", "ar")
+SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "ADMIN_SECRET")
+
+
+class SettingsError(Exception):
+    """The environment can't be used; the message names every setting that is wrong."""
+
+
+class Env(environs.Env):
+    """Reads one mapping of names to texts and collects problems until `finish()`."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        super().__init__(eager=False)
+        self._values = values
+        self._problems: dict[str, str] = {}
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        # An empty variable means "not set": `.env.example` lists every name with nothing after it.
+        value = self._values.get(env_key)
+        return default if value is None or not value.strip() else value.strip()
+
+    def complain(self, name: str, problem: str) -> None:
+        """Add a problem that a type alone can't express."""
+        self._problems.setdefault(name, problem)
+
+    def choice(self, name: str, choices: Iterable[str], default: str) -> str:
+        """One of `choices`, in lower case."""
+        value = (self.str(name, default) or default).lower()
+        allowed = tuple(choices)
+        if value not in allowed:
+            self.complain(name, f"must be one of {', '.join(allowed)}, not {value!r}")
+        return value
+
+    def number(self, name: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
+        """A whole number within bounds."""
+        value = self.int(name, default)
+        if value is None:
+            return default
+        if not least <= value <= most:
+            self.complain(name, f"must be between {least} and {most}, not {value}")
+        return int(value)
+
+    def names(self, name: str, default: str = "") -> tuple[str, ...]:
+        """A comma-separated list without blanks."""
+        text = self.str(name, default) or ""
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    def finish(self) -> None:
+        """Raise SettingsError if anything read so far was wrong."""
+        problems = dict(self._problems)
+        try:
+            self.seal()
+        except environs.EnvError as error:
+            for name, texts in getattr(error, "error_messages", {}).items():
+                problems.setdefault(name, " ".join(map(str, texts)))
+        if problems:
+            lines = "\n".join(f"  {name}: {text}" for name, text in sorted(problems.items()))
+            raise SettingsError(f"The settings are not usable:\n{lines}")
+
+
+@dataclass(frozen=True)
+class CoreSettings:
+    """What every part of the app may ask for; names as in `.env.example`."""
+
+    app_env: str
+    database_url: str
+    redis_url: str
+    secret_key: str
+    instance_path: Path
+    allowed_origins: tuple[str, ...]
+    trusted_proxies: int
+    bind: str
+    workers: int
+    threads: int
+    log_level: str
+    products: tuple[str, ...]
+    timezone: ZoneInfo
+    default_language: str
+    ratelimit_enabled: bool
+    ratelimit_default: str
+    web_app_url: str
+
+    @property
+    def development(self) -> bool:
+        """Whether conveniences that are unsafe elsewhere may be used."""
+        return self.app_env == "development"
+
+
+def environment(env_file: Path | None = None) -> dict[str, str]:
+    """The process environment on top of `.env` (the environment wins)."""
+    file = env_file or ROOT / ".env"
+    from_file = {k: v for k, v in dotenv_values(file).items() if v is not None}
+    values = {**from_file, **os.environ}
+    return values
+
+
+def instance_path(values: Mapping[str, str]) -> Path:
+    """Where SQLite, locks and kept secrets lie; made when missing."""
+    path = Path(values.get("INSTANCE_PATH") or ROOT / "instance").expanduser()
+    path = path if path.is_absolute() else ROOT / path
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def kept_secrets(folder: Path) -> dict[str, str]:
+    """Random secrets that development makes once and keeps in the instance folder (mode 600).
+
+    Safe to call from several processes at once: the file appears whole or not at all.
+    """
+    file = folder / "secrets.env"
+    if not file.exists():
+        text = "".join(f"{name}={secrets.token_urlsafe(48)}\n" for name in SECRET_NAMES)
+        draft = folder / f".secrets.{os.getpid()}.{secrets.token_hex(4)}"
+        draft.touch(mode=0o600)
+        draft.write_text(text)
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return {k: v for k, v in dotenv_values(file).items() if v}
+
+
+def read_secret(env: Env, name: str, app_env: str) -> str:
+    """A secret of at least 32 characters that is not an example's; weak ones only in testing."""
+    value = env.str(name, "") or ""
+    if app_env == "production" and len(value) < MIN_SECRET_LENGTH:
+        state = "is missing" if not value else f"has only {len(value)} characters"
+        env.complain(name, f"{state}; production needs at least {MIN_SECRET_LENGTH}")
+    elif app_env == "production" and (
+        len(set(value)) < 8 or re.search(r"change.?me|example|default|your.?secret", value, re.I)
+    ):
+        env.complain(name, "is a default or far too regular; use a random one")
+    return value
+
+
+def database_url(raw: str, folder: Path) -> str:
+    """Any usual spelling of a PostgreSQL or SQLite address, as SQLAlchemy wants it."""
+    if not raw:
+        return f"sqlite:///{folder / 'manga.sqlite3'}"
+    scheme, separator, rest = raw.partition("://")
+    family = scheme.lower().partition("+")[0]
+    if family in ("postgres", "postgresql", "psql", "pgsql"):
+        return f"postgresql+psycopg2://{rest}"
+    if family == "sqlite" and separator:
+        location = rest.removeprefix("/")
+        if location in ("", ":memory:"):
+            return ""
+        # As Flask-SQLAlchemy has it, a relative file lies in the instance folder.
+        return f"sqlite:///{folder / location}"
+    return ""
+
+
+def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
+    """The settings shared by all; `values` is what `env` reads."""
+    app_env = env.choice("APP_ENV", ("development", "testing", "production"), "development")
+    folder = instance_path(values)
+    raw_url = env.str("DATABASE_URL", "") or ""
+    url = database_url(raw_url, folder)
+    if not url:
+        env.complain("DATABASE_URL", "must be a sqlite:/// file or a postgresql:// address")
+    zone = env.str("TIMEZONE", "Asia/Tehran") or "UTC"
+    try:
+        timezone = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        env.complain("TIMEZONE", f"{zone!r} is not an IANA time zone")
+        timezone = ZoneInfo("UTC")
+    origins = env.names("ALLOWED_ORIGINS") or env.names("CORS_ORIGINS")
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/\s*]+", origin):
+            env.complain(
+                "ALLOWED_ORIGINS", f"{origin!r} is not an origin like https://shop.example"
+            )
+    bind = env.str("BIND", "127.0.0.1:8000") or ""
+    if not re.fullmatch(r"(unix:.+|.+:\d+)", bind):
+        env.complain("BIND", f"{bind!r} is neither host:port nor unix:path")
+    return CoreSettings(
+        app_env=app_env,
+        database_url=url,
+        redis_url=env.str("REDIS_URL", "") or "",
+        secret_key=read_secret(env, "SECRET_KEY", app_env),
+        instance_path=folder,
+        allowed_origins=origins,
+        trusted_proxies=env.number("TRUSTED_PROXIES", 0, most=10),
+        bind=bind,
+        workers=env.number("WEB_CONCURRENCY", 2, least=1, most=512),
+        threads=env.number("GUNICORN_THREADS", 1, least=1, most=512),
+        log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
+        products=env.names("PRODUCTS", "manga"),
+        timezone=timezone,
+        default_language=env.choice("DEFAULT_LANGUAGE", LANGUAGES, "fa"),
+        ratelimit_enabled=bool(env.bool("RATELIMIT_ENABLED", True)),
+        ratelimit_default=env.str("RATELIMIT_DEFAULT", "200 per minute") or "",
+        web_app_url=env.str("WEB_APP_URL", "") or "",
+    )
+
+
+Loader = Callable[[Env, CoreSettings], Any]
+
+
+def load_settings(
+    loaders: Iterable[Loader], values: Mapping[str, str] | None = None
+) -> dict[type, Any]:
+    """Read the core settings and each loader's own; raises SettingsError listing every fault.
+
+    Outside production, missing secrets are made once and kept in the instance folder.
+    """
+    found = dict(environment() if values is None else values)
+    if (found.get("APP_ENV") or "development").lower() in ("development", "testing"):
+        missing = [name for name in SECRET_NAMES if not (found.get(name) or "").strip()]
+        if missing:
+            kept = kept_secrets(instance_path(found))
+            found.update({name: kept[name] for name in missing if name in kept})
+    env = Env(found)
+    core = load_core(env, found)
+    bag: dict[type, Any] = {CoreSettings: core}
+    for loader in loaders:
+        loaded = loader(env, core)
+        bag[type(loaded)] = loaded
+    env.finish()
+    return bag
+
+
+def settings(kind: type[T]) -> T:
+    """The current app's settings of one kind."""
+    found: T = current_app.extensions["settings"][kind]
+    return found

@@ -1,0 +1,1 @@
+"""What is sold; each product can be switched off."""

@@ -1,0 +1,1 @@
+"""Two Manga: a subscription to read manga."""

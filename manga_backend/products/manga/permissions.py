@@ -1,0 +1,4 @@
+"""Rights of readers."""
+
+READ_STATUS = "manga:status:read"
+READ_MANGA = "manga:files:read"

@@ -1,0 +1,3 @@
+"""What is deployed."""
+
+VERSION = "0.1.0"

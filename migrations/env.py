@@ -1,0 +1,40 @@
+"""Alembic: one history for all packages, on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from flask import current_app
+
+from manga_backend.kit.db import UtcDateTime
+
+database = current_app.extensions["migrate"].db
+
+
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
+    """Migrations name plain SQLAlchemy types, so that they outlive the code of today."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
+
+
+def run() -> None:
+    """Upgrade or downgrade; one transaction for each migration."""
+    with database.engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=database.metadatas[None],
+            render_item=render_item,
+            render_as_batch=True,
+            transaction_per_migration=True,
+            compare_type=False,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise SystemExit("Migrations run against a database: leave out --sql.")
+run()

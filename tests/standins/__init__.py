@@ -1,0 +1,1 @@
+"""Stand-ins: servers with real protocols that play the outside world."""

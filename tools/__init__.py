@@ -1,0 +1,1 @@
+"""What developers, tests and checks run beside the application, and a deployment never needs."""
