@@ -55,21 +55,25 @@ class Poller:
         self._handle_waiting()
         while not self._stop.is_set():
             try:
-                if self._username is None:
-                    self._username = str(self._client.get_me().get("username") or "")
-                updates = self._client.get_updates(self._offset(), LONG_POLL_SECONDS)
+                self.turn(LONG_POLL_SECONDS)
             except TelegramError as error:
                 self._note(error)
                 self._stop.wait(self._pause(error))
-                continue
-            if self._stop.is_set():
-                return  # leadership is lost: unconfirmed updates belong to the next leader
-            self._failures = 0
+
+    def turn(self, long_poll_seconds: int) -> None:
+        """Fetch once, store, handle; TelegramError when nothing could be fetched."""
+        if self._username is None:
+            self._username = str(self._client.get_me().get("username") or "")
             self._note(None)
-            if updates:
-                with self._app.app_context(), transaction():
-                    service.store_updates(updates)
-                self._handle_waiting()
+        updates = self._client.get_updates(self._offset(), long_poll_seconds)
+        if self._stop.is_set():
+            return  # leadership is lost: unconfirmed updates belong to the next leader
+        self._failures = 0
+        self._note(None)
+        if updates:
+            with self._app.app_context(), transaction():
+                service.store_updates(updates)
+            self._handle_waiting()
 
     def _offset(self) -> int | None:
         with self._app.app_context(), reading(), transaction():

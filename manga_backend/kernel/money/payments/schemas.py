@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import marshmallow as ma
+from flask import Response, jsonify
 from marshmallow import validate
 
 from manga_backend.kernel.money.chains.domain import shown
@@ -90,13 +91,16 @@ class PaymentSchema(Schema):
         return shown(payment.network, payment.tx_hash)
 
 
-def as_submitted(payment: Payment) -> tuple[dict[str, Any], int]:
-    """202: the hash waits for a decision."""
-    body = SubmittedSchema().dump(
-        {
-            "payment_id": payment.id,
-            "status": payment.status.value,
-            "verification": payment.verification,
-        }
-    )
-    return body, 202
+_submitted = SubmittedSchema()
+
+
+def as_submitted(payment: Payment) -> Response:
+    """202: the hash waits for a decision. The route's own schema is that of a coupon."""
+    body = {
+        "payment_id": payment.id,
+        "status": payment.status.value,
+        "verification": payment.verification,
+    }
+    response = jsonify(_submitted.dump(body))
+    response.status_code = 202
+    return response
