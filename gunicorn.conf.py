@@ -37,7 +37,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 def on_starting(_server: Any) -> None:
     """Refuse to start with unusable settings: one message instead of one from each worker."""
-    checked = subprocess.run(  # noqa: S603
+    checked = subprocess.run(
         [sys.executable, "-c", "import wsgi"], cwd=_FOLDER, capture_output=True, text=True
     )
     if checked.returncode:

@@ -11,7 +11,6 @@ from manga_backend.kernel.approvals import wiring as approvals
 from manga_backend.kernel.backoffice import wiring as backoffice
 from manga_backend.kernel.identity import settings as identity_settings
 from manga_backend.kernel.identity import wiring as identity
-from manga_backend.kernel.identity.routes import caller_key
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.coupons import wiring as coupons
@@ -74,7 +73,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     )
     app = create(found, VERSION)
     i18n.init_app(app)
-    ratelimit.init_app(app, core, caller_key)
+    ratelimit.init_app(app, core, identity.caller_key)
     pages.init_app(app)
     for package in KERNEL:
         package.init_app(app)
@@ -82,9 +81,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
         if name in core.products or "all" in core.products:
             import_module(f"manga_backend.products.{name}.wiring").init_app(app)
     jobs.register(app, "idempotency.purge", purge_idempotency_keys)
-    schedules.register(
-        app, "idempotency.purge", Schedule("idempotency.purge", timedelta(hours=1))
-    )
+    schedules.register(app, "idempotency.purge", Schedule("idempotency.purge", timedelta(hours=1)))
     add_duty(app, "schedules", scheduler)
     identity.provide_door(app)
     offers.require(app, "plan")

@@ -187,7 +187,6 @@ class Api:
         self.deliver()
         return shown
 
-
     def press_again(self, admin: int, contains: str, word: str) -> str:
         """Press a button that an old client still shows, after the message lost its buttons."""
         message = self.question(admin, contains)

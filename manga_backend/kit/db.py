@@ -80,6 +80,8 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 
 class Base(DeclarativeBase):
+    """Maps Python's types to ours, and names every constraint."""
+
     registry = registry(
         metadata=MetaData(naming_convention=NAMING),
         type_annotation_map={
@@ -91,9 +93,7 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(
-    model_class=Base, session_options={"expire_on_commit": False, "autoflush": False}
-)
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
 migrate = Migrate()
 
 if TYPE_CHECKING:
@@ -254,13 +254,16 @@ def insert_or(model: type[Any]) -> Any:
 
 
 def serialize_on(name: str) -> None:
-    """Let one transaction at a time pass here, until it ends (a named lock; SQLite has one writer)."""
+    """Let one transaction at a time pass here until it ends; SQLite has one writer anyway."""
     current = session()
     if current.get_bind().dialect.name == "postgresql":
-        current.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+        current.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+        )
 
 
 # ---- engines ------------------------------------------------------------------------------
+
 
 def configure(app: Flask, core: CoreSettings) -> None:
     """Two engines on one database: transactions, and single reads on autocommit."""

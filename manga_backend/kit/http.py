@@ -99,7 +99,7 @@ class Refused:
         self.by_status[status].setdefault(code, detail)
 
 
-class Blueprint(SmorestBlueprint):  # type: ignore[misc]
+class Blueprint(SmorestBlueprint):
     """A smorest blueprint whose routes must be marked `require(...)` or `public`."""
 
     ARGUMENTS_PARSER = _PARSER

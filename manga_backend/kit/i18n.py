@@ -21,7 +21,13 @@ from manga_backend.kit.settings import LANGUAGES, ROOT, CoreSettings, settings
 
 SOURCE_LANGUAGE = "en"
 RIGHT_TO_LEFT = frozenset({"fa", "ar"})
-LANGUAGES_BY_CODE = {"fa": "فارسی", "en": "English", "ru": "Русский", "uz": "Oʻzbekcha", "ar": "العربية"}
+LANGUAGES_BY_CODE = {
+    "fa": "فارسی",
+    "en": "English",
+    "ru": "Русский",
+    "uz": "Oʻzbekcha",
+    "ar": "العربية",
+}
 
 _forced: ContextVar[str | None] = ContextVar("language", default=None)
 _CALLER = "manga.language"
@@ -110,7 +116,8 @@ def local_time(moment: datetime | None, *, with_time: bool = True) -> str:
     local = moment.astimezone(settings(CoreSettings).timezone)
     shape = "%Y/%m/%d %H:%M" if with_time else "%Y/%m/%d"
     if language() == "fa":
-        return str(JalaliDateTime(local).strftime(shape, locale="fa"))
+        jalali: Any = JalaliDateTime
+        return str(jalali(local).strftime(shape, locale="fa"))
     return local.strftime(shape.replace("/", "-"))
 
 
@@ -130,7 +137,9 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         local_time=local_time, ltr=left_to_right, local_digits=lambda v: local_digits(str(v))
     )
-    app.jinja_env.globals.update(language=language, RIGHT_TO_LEFT=RIGHT_TO_LEFT, LANGUAGES=LANGUAGES_BY_CODE)
+    app.jinja_env.globals.update(
+        language=language, RIGHT_TO_LEFT=RIGHT_TO_LEFT, LANGUAGES=LANGUAGES_BY_CODE
+    )
 
 
 def _plural_for_templates(singular: str, plural: str, number: int) -> str:

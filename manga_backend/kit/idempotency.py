@@ -64,7 +64,7 @@ class StillRunning(DomainError):
     status = 409
     code = "idempotency_key_running"
     detail = N_("The first request with this Idempotency-Key is still running.")
-    headers = {"Retry-After": "1"}  # noqa: RUF012
+    headers = {"Retry-After": "1"}
 
 
 REFUSALS = (KeyReused, StillRunning)

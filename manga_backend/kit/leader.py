@@ -39,7 +39,7 @@ class Lock(Protocol):
 
 
 class FileLock:
-    """flock(2) on a file in the instance folder: for SQLite, where all processes share a machine."""
+    """flock(2) on a file in the instance folder: for SQLite, where all share one machine."""
 
     def __init__(self, core: CoreSettings) -> None:
         self._path = core.instance_path / "leader.lock"

@@ -69,7 +69,8 @@ def configure(level: str, *, as_json: bool, secrets: Iterable[str]) -> None:
             "formatters": {
                 "json": {
                     "()": MaskedJson,
-                    "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s %(process)d",
+                    "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"
+                    " %(request_id)s %(process)d",
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                     "json_ensure_ascii": False,
                 },

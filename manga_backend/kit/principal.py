@@ -75,7 +75,9 @@ def principal() -> Principal:
     return caller
 
 
-def require(permission: str, widen: Widen | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def require(
+    permission: str, widen: Widen | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Only callers who hold `permission`; 401 without a session, 403 without the right.
 
     `widen` lets a hot route read its own columns in the statement that checks the session.

@@ -141,8 +141,6 @@ def from_domain_error(error: DomainError) -> Response:
 def from_http_exception(error: HTTPException) -> Response:
     """The answer to what Flask, werkzeug and webargs raise."""
     status = error.code or 500
-    if error.response is not None and error.code is None:
-        return Response(error.response.get_data(), error.response.status_code)
     code, detail = _BY_STATUS.get(status, ("refused", N_("This can't be done.")))
     data = getattr(error, "data", None) or {}
     errors = data.get("errors") or data.get("messages")
@@ -182,7 +180,7 @@ def from_unexpected(error: Exception) -> Response:
     return problem(500, code, gettext(detail))
 
 
-class Api(SmorestApi):  # type: ignore[misc]
+class Api(SmorestApi):
     """flask-smorest with our problems in place of its errors, and no catch-all `default` answer."""
 
     ERROR_SCHEMA = ProblemSchema

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RequestLimit
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from manga_backend.kit.i18n import N_
@@ -121,7 +121,7 @@ class DefaultLimit:
     def _in_redis(self) -> FixedWindowRateLimiter:
         if self._shared is None:
             with self._lock:
-                storage: Storage = storage_from_string(
+                storage = RedisStorage(
                     self._redis_url,
                     socket_timeout=REDIS_PATIENCE_SECONDS,
                     socket_connect_timeout=REDIS_PATIENCE_SECONDS,

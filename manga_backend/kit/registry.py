@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from flask import Flask, current_app
+from flask import current_app
 
 H = TypeVar("H")
+
+
+class Host(Protocol):
+    """An app: what listeners and handlers hang on."""
+
+    extensions: dict[str, Any]
+
+
+def extensions() -> dict[str, Any]:
+    """The slots of the running app."""
+    found: dict[str, Any] = current_app.extensions
+    return found
 
 
 class Registry(Generic[H]):
@@ -16,7 +28,7 @@ class Registry(Generic[H]):
         self._slot = f"kit.registry.{name}"
         self.name = name
 
-    def register(self, app: Flask, key: str, handler: H) -> None:
+    def register(self, app: Host, key: str, handler: H) -> None:
         """Make `handler` the one answer for `key`; RuntimeError when the key is taken."""
         handlers = app.extensions.setdefault(self._slot, {})
         if key in handlers:
@@ -35,16 +47,16 @@ class Registry(Generic[H]):
         """All pairs, in order of registration."""
         return list(self._handlers().items())
 
-    def has(self, app: Flask, key: str) -> bool:
+    def has(self, app: Host, key: str) -> bool:
         """At start: whether the key is taken."""
         return key in app.extensions.get(self._slot, {})
 
-    def require(self, app: Flask, *keys: str) -> None:
+    def require(self, app: Host, *keys: str) -> None:
         """At start: RuntimeError if one of `keys` has no handler."""
         missing = [key for key in keys if not self.has(app, key)]
         if missing:
             raise RuntimeError(f"{self.name}: nothing is registered for {', '.join(missing)}")
 
     def _handlers(self) -> dict[str, H]:
-        handlers: dict[str, H] = current_app.extensions.get(self._slot, {})
+        handlers: dict[str, H] = extensions().get(self._slot, {})
         return handlers

@@ -32,12 +32,12 @@ class Env(environs.Env):
 
     def __init__(self, values: Mapping[str, str]) -> None:
         super().__init__(eager=False)
-        self._values = values
+        self._mapping = values
         self._problems: dict[str, str] = {}
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         # An empty variable means "not set": `.env.example` lists every name with nothing after it.
-        value = self._values.get(env_key)
+        value = self._mapping.get(env_key)
         return default if value is None or not value.strip() else value.strip()
 
     def complain(self, name: str, problem: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 QUESTION = "messages/question.html"
 DECIDED = "messages/decided.html"
 LOG_LINE = "messages/decided_log.html"
@@ -13,5 +12,3 @@ KIND = "approval"
 def subject_key(approval_id: object) -> str:
     """What the messages about one approval are found by."""
     return f"approval:{approval_id}"
-
-

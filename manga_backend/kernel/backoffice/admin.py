@@ -24,7 +24,6 @@ from flask_admin.theme import Bootstrap4Theme
 from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFProtect
 
-from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, READ_AUDIT
 from manga_backend.kernel.backoffice.service import cards, gates
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
@@ -73,7 +72,7 @@ def actor() -> Actor:
     )
 
 
-class PanelView(BaseView):  # type: ignore[misc]
+class PanelView(BaseView):
     """A view for visitors who hold `permission`; every POST needs its CSRF token."""
 
     permission = ENTER_PANEL
@@ -96,7 +95,7 @@ class PanelView(BaseView):  # type: ignore[misc]
         return super()._handle_view(name, **kwargs)
 
 
-class ListView(PanelView, ModelView):  # type: ignore[misc]
+class ListView(PanelView, ModelView):
     """A read-only list of one table; what may be done is an action that calls a service."""
 
     can_create = False
@@ -155,7 +154,7 @@ def act(command: Callable[[], object]) -> bool:
     return True
 
 
-class Dashboard(PanelView, AdminIndexView):  # type: ignore[misc]
+class Dashboard(PanelView, AdminIndexView):
     """The first page: the numbers an owner asks for, each a link to its list."""
 
     @expose("/")
@@ -164,7 +163,7 @@ class Dashboard(PanelView, AdminIndexView):  # type: ignore[misc]
         return self.render("backoffice/dashboard.html", cards=numbers)
 
 
-class Door(BaseView):  # type: ignore[misc]
+class Door(BaseView):
     """Sign-in, sign-out and the language; the only panel pages that strangers may open."""
 
     def is_visible(self) -> bool:
@@ -285,4 +284,3 @@ def problem_page(status: int, detail: str) -> Response | None:
     template = current_app.jinja_env.get_template("backoffice/problem.html")
     html = template.render(status=status, detail=detail, request_id=request_id())
     return Response(html, status, mimetype="text/html")
-

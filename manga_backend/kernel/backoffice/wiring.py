@@ -6,6 +6,7 @@ from flask import Response, request
 from flask.sessions import SecureCookieSessionInterface
 
 from manga_backend.kernel.backoffice import admin, permissions
+from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.principal import grants, mark_view
@@ -48,7 +49,7 @@ def init_app(app: App) -> None:
 
 def add_closing_views(app: App) -> None:
     """What comes last in the menu, and the marks of every panel route."""
-    admin.add_view(app, admin.AuditView(admin.AuditEntry, gettext_lazy("Audit log"), "panel_audit"))
+    admin.add_view(app, admin.AuditView(AuditEntry, gettext_lazy("Audit log"), "panel_audit"))
     for endpoint in list(app.view_functions):
         if endpoint.startswith("panel"):
             mark_view(app, endpoint, "panel")

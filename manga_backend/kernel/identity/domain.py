@@ -34,7 +34,9 @@ def hash_password(password: str) -> str:
 def password_matches(password_hash: str | None, password: str) -> bool:
     """Takes the same time without a hash, so that unknown names can't be told from known ones."""
     try:
-        return _hasher.verify(password_hash or _nobodys_hash(), password) and password_hash is not None
+        return (
+            _hasher.verify(password_hash or _nobodys_hash(), password) and password_hash is not None
+        )
     except (VerificationError, InvalidHashError):
         return False
 

@@ -20,19 +20,20 @@ ADMIN_ROLES = tuple(role for role in Role if role.rank >= Role.ADMIN.rank)
 
 def caller_statement() -> Select[Any]:
     """The one statement that checks a session: parameter `session_id`; routes widen it."""
+    columns: tuple[Any, ...] = (
+        Session.salt,
+        Session.kind,
+        Session.ended_at,
+        Session.end_reason,
+        User.id.label("user_id"),
+        User.public_id,
+        User.username,
+        User.role,
+        User.language,
+        User.banned_at,
+    )
     return (
-        select(
-            Session.salt,
-            Session.kind,
-            Session.ended_at,
-            Session.end_reason,
-            User.id.label("user_id"),
-            User.public_id,
-            User.username,
-            User.role,
-            User.language,
-            User.banned_at,
-        )
+        select(*columns)
         .join(User, User.id == Session.user_id)
         .where(Session.id == bindparam("session_id"))
     )
@@ -64,9 +65,7 @@ def find_user_by_username(username: str) -> User | None:
 def find_user_by_verified_telegram_id(telegram_id: int) -> User | None:
     """The account that proved this id; claims don't count."""
     return session().scalar(
-        select(User).where(
-            User.telegram_id == telegram_id, User.telegram_verified_at.is_not(None)
-        )
+        select(User).where(User.telegram_id == telegram_id, User.telegram_verified_at.is_not(None))
     )
 
 

@@ -131,9 +131,7 @@ def logout() -> Any:
 @auth.response(204)
 def change_password(passwords: dict[str, Any]) -> Any:
     """Change the password; all other sessions end."""
-    accounts.change_password(
-        principal(), passwords["current_password"], passwords["new_password"]
-    )
+    accounts.change_password(principal(), passwords["current_password"], passwords["new_password"])
     return Response(status=204)
 
 

@@ -99,6 +99,8 @@ class LinkSchema(Schema):
     url = ma.fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Opens the bot with the code; null until the bot's name is known."},
+        metadata={
+            "description": "Opens the bot with the code; null until the bot's name is known."
+        },
     )
     expires_at = Moment(required=True)

@@ -32,6 +32,9 @@ GRANTS = {
 }
 
 
+caller_key = routes.caller_key
+
+
 def init_app(app: App) -> None:
     """Called once by create_app()."""
     config: IdentitySettings = app.extensions["settings"][IdentitySettings]
@@ -59,6 +62,6 @@ def init_app(app: App) -> None:
 
 
 def provide_door(app: App) -> None:
-    """After the products: /auth/* belongs to the one that asked for it, else to none in particular."""
+    """After the products: /auth/* belongs to the one that asked for it, else to the kernel."""
     if not doors.has(app, "auth"):
         doors.register(app, "auth", Door("kernel", lambda: KERNEL_MAX_SESSIONS))

@@ -34,9 +34,7 @@ def find_default_plan() -> Plan | None:
 def find_subscription(user_id: int, product: str) -> Subscription | None:
     """A user's subscription of one product."""
     return session().scalar(
-        select(Subscription).where(
-            Subscription.user_id == user_id, Subscription.product == product
-        )
+        select(Subscription).where(Subscription.user_id == user_id, Subscription.product == product)
     )
 
 

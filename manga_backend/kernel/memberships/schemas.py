@@ -63,9 +63,7 @@ class NewCouponSchema(Schema):
         load_default=1, strict=True, validate=validate.Range(min=1, max=MAX_USES)
     )
     expires_at = Moment(load_default=None, allow_none=True)
-    note = ma.fields.String(
-        load_default=None, allow_none=True, validate=validate.Length(max=500)
-    )
+    note = ma.fields.String(load_default=None, allow_none=True, validate=validate.Length(max=500))
 
 
 class CouponsSchema(Schema):

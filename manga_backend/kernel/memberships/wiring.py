@@ -25,6 +25,10 @@ def init_app(app: App) -> None:
     app.api.register_blueprint(routes.system)
     subscriptions = gettext_lazy("Subscriptions")
     add_view(app, admin.SubscriptionsView(Subscription, subscriptions, "panel_subscriptions"))
-    add_view(app, admin.GiveDaysView(gettext_lazy("Give days"), endpoint="panel_days", url="/admin/days"))
+    add_view(
+        app, admin.GiveDaysView(gettext_lazy("Give days"), endpoint="panel_days", url="/admin/days")
+    )
     make = gettext_lazy("Make coupons")
-    add_view(app, admin.IssueCouponsView(make, endpoint="panel_new_coupons", url="/admin/new-coupons"))
+    add_view(
+        app, admin.IssueCouponsView(make, endpoint="panel_new_coupons", url="/admin/new-coupons")
+    )

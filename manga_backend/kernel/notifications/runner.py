@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from flask import Flask, current_app
 
@@ -40,7 +41,7 @@ _complained_at = -COMPLAIN_SECONDS
 
 
 def drain(stop: threading.Event | None = None) -> int:
-    """Send all that is due now; returns how many messages were tried. Any number may run at once."""
+    """Send all that is due now; returns how many were tried. Any number may run at once."""
     config = settings(TelegramSettings)
     if not config.enabled:
         return 0
@@ -57,12 +58,12 @@ def drain(stop: threading.Event | None = None) -> int:
         for outgoing in batch:
             by_chat[outgoing.chat_id].append(outgoing)
         with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="deliver") as pool:
-            list(pool.map(lambda chat: _send_in_turn(app, client, chat, until), by_chat.values()))
+            list(pool.map(partial(_send_in_turn, app, client, until), by_chat.values()))
         tried += len(batch)
     return tried
 
 
-def _send_in_turn(app: Flask, client: BotClient, messages: list[Outgoing], until: float) -> None:
+def _send_in_turn(app: Flask, client: BotClient, until: float, messages: list[Outgoing]) -> None:
     """One chat's messages keep their order; after a 429, or near the end of the lease, the rest is
     left for the next claim."""
     with app.app_context():

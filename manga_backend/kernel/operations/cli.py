@@ -18,7 +18,9 @@ from manga_backend.kit.settings import CoreSettings, settings
 def worker() -> None:
     """Run jobs from Redis, and sweep for what no wake-up told of; any number may run."""
     if not settings(CoreSettings).redis_url:
-        raise click.ClickException("REDIS_URL is not set: the web processes do this work themselves")
+        raise click.ClickException(
+            "REDIS_URL is not set: the web processes do this work themselves"
+        )
     stop = threading.Event()
 
     def end(*_: object) -> None:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import column, func, select, values
 from sqlalchemy import Integer as SqlInteger
+from sqlalchemy import column, func, select, values
 
 from manga_backend.kernel.memberships.queries import count_ending_between
 from manga_backend.kernel.money.payments.queries import count_pending
@@ -43,7 +43,10 @@ def by_day(days: list[date]) -> Daily:
     zone = settings(CoreSettings).timezone
     borders = [(n, *day_slots(day, zone)) for n, day in enumerate(days)]
     local = values(
-        column("number", SqlInteger), column("first", SqlInteger), column("last", SqlInteger), name="d"
+        column("number", SqlInteger),
+        column("first", SqlInteger),
+        column("last", SqlInteger),
+        name="d",
     ).data(borders)
     bucket = StatisticsBucket
     statement = (

@@ -63,9 +63,7 @@ class PaymentsSchema(Schema):
     pending = ma.fields.Integer(required=True)
     approved = ma.fields.Integer(required=True)
     rejected = ma.fields.Integer(required=True)
-    by_method = ma.fields.Dict(
-        keys=ma.fields.String(), values=ma.fields.Integer(), required=True
-    )
+    by_method = ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.Integer(), required=True)
 
 
 class RevenueSchema(Schema):

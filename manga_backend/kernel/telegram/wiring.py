@@ -8,9 +8,8 @@ from flask import Flask
 
 from manga_backend.kernel.operations.service import checks
 from manga_backend.kernel.telegram import cli, jobs, runner, service
-from manga_backend.kit.jobs import Schedule
+from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
-from manga_backend.kit.jobs import schedules
 from manga_backend.kit.leader import add_duty
 
 

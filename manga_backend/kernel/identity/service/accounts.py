@@ -206,4 +206,3 @@ def _may_touch(user: User, actor: Actor, actor_role: Role) -> None:
     itself = actor.user_id is not None and actor.user_id == user.id
     if itself or user.role.rank > actor_role.rank:
         raise RoleTooHigh
-

@@ -20,7 +20,7 @@ LINK_LIFETIME = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A code that /start takes once; `url` opens the bot with it, None while its name is unknown."""
+    """A code that /start takes once; `url` opens the bot with it, None until its name is known."""
 
     code: str
     url: str | None

@@ -125,4 +125,3 @@ def _count(user_id: ColumnElement[int], status: PaymentStatus) -> Any:
         .correlate_except(counted)
         .scalar_subquery()
     )
-

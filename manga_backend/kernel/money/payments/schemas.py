@@ -26,7 +26,10 @@ class SubmitSchema(Schema):
     )
     network = ma.fields.String(
         validate=validate.OneOf(NETWORKS),
-        metadata={"description": "DEFAULT_NETWORK when left out; never guessed.", "example": "tron"},
+        metadata={
+            "description": "DEFAULT_NETWORK when left out; never guessed.",
+            "example": "tron",
+        },
     )
     plan = ma.fields.String(
         validate=validate.Length(min=1, max=64),

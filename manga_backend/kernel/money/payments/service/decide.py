@@ -97,9 +97,7 @@ class PaymentSubject:
         move_payment(payment, PaymentStatus.REJECTED, actor.key, actor.label, reason)
         move_invoice(payment.invoice, InvoiceStatus.CANCELLED, actor.key)
         publish(
-            PaymentRejected(
-                payment_id=payment.id, user_id=payment.user_id, method=payment.method
-            )
+            PaymentRejected(payment_id=payment.id, user_id=payment.user_id, method=payment.method)
         )
         self._tell_user(payment, messages.REJECTED, "payment_rejected", reason=reason)
 

@@ -118,9 +118,7 @@ def move_payment(
     done = session().execute(
         update(Payment)
         .where(Payment.id == payment.id, Payment.status.in_(sources))
-        .values(
-            status=to, decided_at=now, decided_by=actor, decided_by_label=label, reason=reason
-        )
+        .values(status=to, decided_at=now, decided_by=actor, decided_by_label=label, reason=reason)
     )
     if not done.rowcount:  # type: ignore[attr-defined]
         raise PaymentNotPending
