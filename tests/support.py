@@ -27,6 +27,7 @@ from manga_backend.kernel.telegram.runner import Poller
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit.app import App
 from manga_backend.kit.db import db, transaction
+from manga_backend.kit.leader import Stop
 from tests.standins.telegram import BotApiStandIn, Message
 
 T = TypeVar("T")
@@ -171,7 +172,7 @@ class Api:
         """Read and handle what people did on Telegram, as the leader does."""
         with self.app.app_context():
             config = self.app.extensions["settings"][TelegramSettings]
-        Poller(self.app, BotClient(config), threading.Event()).turn(0)
+        Poller(self.app, BotClient(config), Stop()).turn(0)
 
     def question(self, admin: int, contains: str) -> Message:
         """The newest message to an admin that has a text in it."""

@@ -16,7 +16,7 @@ from flask_smorest.pagination import PaginationParameters
 from sqlalchemy import Select, func, select
 from webargs.core import ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
@@ -75,10 +75,17 @@ class StrictParser(FlaskParser):
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         if not req.is_json and (req.content_length or 0) > 0:
             raise UnsupportedMediaType
-        data = super().load_json(req, schema)
-        if not storable(data):
+        try:
+            data = super().load_json(req, schema)
+            is_storable = storable(data)
+        except (ValueError, RecursionError):  # a number of 5,000 digits, 100,000 brackets
+            raise BadRequest from None
+        if not is_storable:
             raise ValidationError({"body": ["Contains a character that can't be stored."]})
         return data
+
+    def _handle_invalid_json_error(self, error: ValueError, *_: Any, **__: Any) -> Any:
+        raise BadRequest from error
 
     def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
         if not all(storable(v) for values in req.args.lists() for v in (values[0], *values[1])):

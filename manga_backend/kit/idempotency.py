@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import BigId, Model, session, transaction
+from manga_backend.kit.db import BigId, Model, rollback, session, transaction
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.principal import principal
 from manga_backend.kit.problems import (
@@ -68,6 +68,8 @@ class StillRunning(DomainError):
 
 
 REFUSALS = (KeyReused, StillRunning)
+FAULTS = frozenset({400, 401, 429, 500, 503})
+"""Answers that are not kept: the same key may try again."""
 
 
 def idempotent(view: F) -> F:
@@ -163,9 +165,10 @@ def _store(row_id: int, response: Response) -> None:
 
 
 def _end_refused(row_id: int, error: Exception) -> None:
-    session().rollback()
+    if not getattr(error, "keeps_changes", False):
+        rollback()
     with transaction() as current:
-        if isinstance(error, DomainError) and error.status not in (400, 401, 429):
+        if isinstance(error, DomainError) and error.status not in FAULTS:
             _store(row_id, from_domain_error(error))
         else:
             current.execute(delete(IdempotencyKey).where(IdempotencyKey.id == row_id))

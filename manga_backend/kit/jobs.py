@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
 from manga_backend.kit.db import Model, after_commit, session, transaction
+from manga_backend.kit.leader import Stop
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -171,8 +172,20 @@ def tick() -> float:
             if redis_broker is None:
                 run_schedule(name)
             else:
-                redis_broker.queue.enqueue(run_schedule, name, result_ttl=0, job_timeout=3600)
+                _hand_over(redis_broker, name)
     return max(1.0, soonest)
+
+
+def _hand_over(redis_broker: _Broker, name: str) -> None:
+    """To the workers; while Redis is away the run stays due, or a daily one would miss its day."""
+    try:
+        redis_broker.queue.enqueue(run_schedule, name, result_ttl=0, job_timeout=3600)
+    except redis.RedisError:
+        with transaction() as current:
+            row = current.get(ScheduledRun, name)
+            if row is not None:
+                row.due_at = clock.now()
+        raise
 
 
 def run_schedule(name: str) -> None:
@@ -192,7 +205,7 @@ def run_schedule(name: str) -> None:
             row.error = error
 
 
-def scheduler(app: Flask, stop: threading.Event) -> None:
+def scheduler(app: Flask, stop: Stop) -> None:
     """The leader's duty: tick until told to stop."""
     while not stop.is_set():
         with app.app_context():
@@ -201,7 +214,8 @@ def scheduler(app: Flask, stop: threading.Event) -> None:
             except redis.RedisError as error:
                 log.warning("schedules wait, Redis is away: %s", error)
                 pause = REDIS_RETRY_SECONDS
-        stop.wait(pause)
+        with stop.idle():
+            stop.wait(pause)
 
 
 def list_scheduled_runs() -> list[Any]:

@@ -6,7 +6,8 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Protocol
 
 from flask import Flask
@@ -24,8 +25,36 @@ TRY_SECONDS = 2.0
 STOP_SECONDS = 8.0
 RESTART_SECONDS = 5.0
 
-Duty = Callable[[Flask, threading.Event], None]
-"""A loop that runs until the event is set; it pushes its own app contexts."""
+
+class Stop(threading.Event):
+    """Tells a loop to end, and knows when the loop may simply be left where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._idle: set[int] = set()
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Around waiting with nothing in hand (a long poll): whoever stops need not wait for it."""
+        me = threading.get_ident()
+        self._idle.add(me)
+        try:
+            yield
+        finally:
+            self._idle.discard(me)
+
+    def join(self, threads: Iterable[threading.Thread], seconds: float) -> None:
+        """Wait until each thread has ended or is idle."""
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            while thread.is_alive() and thread.ident not in self._idle:
+                if time.monotonic() >= deadline:
+                    return
+                thread.join(0.05)
+
+
+Duty = Callable[[Flask, Stop], None]
+"""A loop that runs until told to stop; it pushes its own app contexts."""
 
 _DUTIES = "kit.leader.duties"
 
@@ -143,7 +172,7 @@ class Leadership:
     def stop(self) -> None:
         """Step down and wait a little for the duties to finish what they have in hand."""
         self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
     def run(self) -> None:
@@ -162,7 +191,7 @@ class Leadership:
     def _lead(self) -> None:
         log.info("this process leads: it polls Telegram and sees to schedules")
         self.leading = True
-        stepping_down = threading.Event()
+        stepping_down = Stop()
         duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})
         threads = [
             threading.Thread(
@@ -182,16 +211,15 @@ class Leadership:
                     return
         finally:
             stepping_down.set()
-            deadline = time.monotonic() + STOP_SECONDS
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            stepping_down.join(threads, STOP_SECONDS)
 
 
-def _keep_running(app: Flask, name: str, duty: Duty, stop: threading.Event) -> None:
+def _keep_running(app: Flask, name: str, duty: Duty, stop: Stop) -> None:
     while not stop.is_set():
         try:
             duty(app, stop)
             return
         except Exception:
             log.exception("duty %s failed and starts again", name)
-            stop.wait(RESTART_SECONDS)
+            with stop.idle():
+                stop.wait(RESTART_SECONDS)

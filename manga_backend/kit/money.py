@@ -11,7 +11,7 @@ EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
 
 MAX_MINOR = 2**63 - 1
 
-_AMOUNT = re.compile(r"\d{1,19}(\.\d{1,18})?")
+_AMOUNT = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?")
 
 
 class CurrencyMismatch(ValueError):

@@ -98,6 +98,8 @@ class DefaultLimit:
 
     def check(self) -> None:
         """Count this request; TooManyRequests when the caller's window is full."""
+        if request.method == "OPTIONS":  # a preflight never says who is asking
+            return
         view = current_app.view_functions.get(request.endpoint or "")
         if view is None or getattr(view, UNLIMITED, False):
             return

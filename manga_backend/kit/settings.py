@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import environs
 from dotenv import dotenv_values
 from flask import current_app
+from limits import parse_many
 
 T = TypeVar("T")
 
@@ -162,7 +163,7 @@ def database_url(raw: str, folder: Path) -> str:
         return f"sqlite:///{folder / 'manga.sqlite3'}"
     scheme, separator, rest = raw.partition("://")
     family = scheme.lower().partition("+")[0]
-    if family in ("postgres", "postgresql", "psql", "pgsql"):
+    if family in ("postgres", "postgresql", "psql", "pgsql") and separator:
         return f"postgresql+psycopg2://{rest}"
     if family == "sqlite" and separator:
         location = rest.removeprefix("/")
@@ -184,10 +185,12 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     zone = env.str("TIMEZONE", "Asia/Tehran") or "UTC"
     try:
         timezone = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder of zones
         env.complain("TIMEZONE", f"{zone!r} is not an IANA time zone")
         timezone = ZoneInfo("UTC")
-    origins = env.names("ALLOWED_ORIGINS") or env.names("CORS_ORIGINS")
+    origins = tuple(
+        origin.lower() for origin in env.names("ALLOWED_ORIGINS") or env.names("CORS_ORIGINS")
+    )
     for origin in origins:
         if not re.fullmatch(r"https?://[^/\s*]+", origin):
             env.complain(
@@ -196,10 +199,18 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     bind = env.str("BIND", "127.0.0.1:8000") or ""
     if not re.fullmatch(r"(unix:.+|.+:\d+)", bind):
         env.complain("BIND", f"{bind!r} is neither host:port nor unix:path")
+    redis_url = env.str("REDIS_URL", "") or ""
+    if redis_url and not re.match(r"rediss?://", redis_url):
+        env.complain("REDIS_URL", "must be a redis:// or rediss:// address")
+    limit = env.str("RATELIMIT_DEFAULT", "200 per minute") or ""
+    try:
+        parse_many(limit)
+    except ValueError:
+        env.complain("RATELIMIT_DEFAULT", f"{limit!r} is not a limit like `200 per minute`")
     return CoreSettings(
         app_env=app_env,
         database_url=url,
-        redis_url=env.str("REDIS_URL", "") or "",
+        redis_url=redis_url,
         secret_key=read_secret(env, "SECRET_KEY", app_env),
         instance_path=folder,
         allowed_origins=origins,
@@ -212,7 +223,7 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
         timezone=timezone,
         default_language=env.choice("DEFAULT_LANGUAGE", LANGUAGES, "fa"),
         ratelimit_enabled=bool(env.bool("RATELIMIT_ENABLED", True)),
-        ratelimit_default=env.str("RATELIMIT_DEFAULT", "200 per minute") or "",
+        ratelimit_default=limit,
         web_app_url=env.str("WEB_APP_URL", "") or "",
     )
 

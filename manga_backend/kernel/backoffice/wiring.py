@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response, request, session
 from flask.sessions import SecureCookieSessionInterface
 
 from manga_backend.kernel.backoffice import admin, permissions
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.i18n import gettext_lazy, set_caller_language, supported
 from manga_backend.kit.principal import grants, mark_view
 from manga_backend.kit.problems import PROBLEM_PAGE
+from manga_backend.kit.settings import CoreSettings, settings
 
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
@@ -43,6 +44,7 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.ENTER_PANEL, "support")
     grants.register(app, permissions.READ_AUDIT, "admin")
     app.jinja_env.globals.update(visitor=admin.visitor, csp_nonce=admin.nonce)
+    app.before_request(_choose_language)
     app.after_request(_content_policy)
     admin.open_panel(app)
 
@@ -53,6 +55,14 @@ def add_closing_views(app: App) -> None:
     for endpoint in list(app.view_functions):
         if endpoint.startswith("panel"):
             mark_view(app, endpoint, "panel")
+
+
+def _choose_language() -> None:
+    """What was chosen in the panel, else the default; what the browser prefers counts not here."""
+    path = request.path
+    if path.startswith("/admin") and not path.startswith("/admin/system"):
+        chosen = supported(session.get(admin.CHOSEN_LANGUAGE))
+        set_caller_language(chosen or settings(CoreSettings).default_language)
 
 
 def _content_policy(response: Response) -> Response:

@@ -9,6 +9,7 @@ from flask import abort, redirect, request, session, url_for
 from flask_admin import expose
 
 from manga_backend.kernel.backoffice.admin import (
+    CHOSEN_LANGUAGE,
     ListView,
     act,
     actor,
@@ -76,18 +77,15 @@ class PanelGate:
             record_audit(who, "panel.sign_in_refused", "user", username[:64])
             # The page with the refusal is an ordinary answer, so the note is committed.
             raise InvalidCredentials from refusal
-        language = session.get("language")
-        session.clear()
+        _forget_all_but_language()
         session.update({_SESSION: opened.id.hex, _SALT: opened.salt})
-        if language:
-            session["language"] = language
         who = Actor(f"user:{user.id}", user.label, Channel.PANEL, user.id, _address())
         record_audit(who, "panel.signed_in", "user", user.public_id)
 
     def sign_out(self) -> None:
         """End this panel session; without one, nothing happens."""
         visitor = self.current()
-        session.clear()
+        _forget_all_but_language()
         if visitor is not None:
             try:
                 sessions.end_session(visitor.user_id, visitor.session_id, EndReason.SIGNED_OUT)
@@ -96,6 +94,13 @@ class PanelGate:
 
 
 _PANEL_STATEMENT = queries.caller_statement().add_columns(Session.expires_at)
+
+
+def _forget_all_but_language() -> None:
+    language = session.get(CHOSEN_LANGUAGE)
+    session.clear()
+    if language:
+        session[CHOSEN_LANGUAGE] = language
 
 
 def _address() -> str | None:
@@ -124,6 +129,7 @@ class UsersView(ListView):
         """Headings in the reader's language."""
         return {
             "username": gettext("Username"),
+            "username_key": gettext("Username"),
             "public_id": gettext("Id"),
             "telegram_id": gettext("Telegram id"),
             "telegram_verified_at": gettext("Telegram verified"),

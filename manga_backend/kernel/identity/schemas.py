@@ -19,7 +19,7 @@ def _username() -> ma.fields.String:
         required=True,
         validate=[
             validate.Length(min=3, max=32),
-            validate.Regexp(f"^{USERNAME.pattern}$", error="Only A–Z a–z 0–9 . _ - are allowed."),
+            validate.Regexp(rf"{USERNAME.pattern}\Z", error="Only A–Z a–z 0–9 . _ - are allowed."),
         ],
         metadata={
             "description": "3–32 of A–Z a–z 0–9 . _ -; case does not matter for signing in.",

@@ -22,6 +22,8 @@ def load(env: Env, core: CoreSettings) -> IdentitySettings:
     """JWT_* and ADMIN_SECRET of kernel.md §9."""
     text = read_secret(env, "JWT_SECRET_KEY", core.app_env)
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    if text and not keys:
+        env.complain("JWT_SECRET_KEY", "holds no key")
     if core.app_env == "production" and any(len(key) < MIN_SECRET_LENGTH for key in keys):
         env.complain("JWT_SECRET_KEY", f"each key needs at least {MIN_SECRET_LENGTH} characters")
     return IdentitySettings(

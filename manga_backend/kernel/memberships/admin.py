@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import redirect, request, url_for
@@ -100,16 +100,20 @@ class IssueCouponsView(PanelView):
         codes: list[str] = []
         if request.method == "POST":
             codes = self._issue()
-        return self.render("backoffice/issue_coupons.html", codes=codes)
+        most = {"days": MAX_DAYS, "count": MAX_COUNT, "max_uses": MAX_USES}
+        return self.render("backoffice/issue_coupons.html", codes=codes, most=most)
 
     @staticmethod
     def _issue() -> list[str]:
         days = whole_number("days", 1, MAX_DAYS)
         count = whole_number("count", 1, MAX_COUNT)
         max_uses = whole_number("max_uses", 1, MAX_USES)
-        if days is None or count is None or max_uses is None:
-            tell(gettext("Days, number and uses must be whole numbers in their bounds."), "error")
+        valid_days = whole_number("valid_days", 1, MAX_DAYS)
+        unreadable_end = valid_days is None and bool(_note("valid_days"))
+        if days is None or count is None or max_uses is None or unreadable_end:
+            tell(gettext("Write whole numbers within the bounds below the fields."), "error")
             return []
+        expires_at = clock.now() + timedelta(days=valid_days) if valid_days else None
         made: list[str] = []
         act(
             lambda: made.extend(
@@ -118,15 +122,9 @@ class IssueCouponsView(PanelView):
                     days=days,
                     count=count,
                     max_uses=max_uses,
-                    expires_at=_expires_at(),
+                    expires_at=expires_at,
                     note=_note("note") or None,
                 )
             )
         )
         return made
-
-
-def _expires_at() -> datetime | None:
-    """The form asks in how many days the codes end."""
-    days = whole_number("valid_days", 1, MAX_DAYS)
-    return clock.now() + timedelta(days=days) if days else None

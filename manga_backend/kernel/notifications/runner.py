@@ -25,6 +25,7 @@ from manga_backend.kernel.telegram.errors import (
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit.db import transaction
 from manga_backend.kit.jobs import local_flag
+from manga_backend.kit.leader import Stop
 from manga_backend.kit.settings import settings
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def _complain(error: TelegramError) -> None:
         log.error("messages wait, Telegram does not take them: %s", error.description)
 
 
-def deliver_here(app: Flask, stop: threading.Event) -> None:
+def deliver_here(app: Flask, stop: Stop) -> None:
     """A loop that delivers in this process: at once for what this process wrote, and every 2 s for
     what others did. The leader runs it without Redis, each worker as its sweeper with Redis."""
     with app.app_context():
@@ -117,4 +118,5 @@ def deliver_here(app: Flask, stop: threading.Event) -> None:
         flag.clear()
         with app.app_context():
             drain(stop)
-        flag.wait(SWEEP_SECONDS)
+        with stop.idle():
+            flag.wait(SWEEP_SECONDS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from flask import Flask
 
 from manga_backend.kernel.notifications import cli, jobs, routes, runner, service
@@ -14,7 +12,7 @@ from manga_backend.kernel.telegram.service import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App
 from manga_backend.kit.jobs import jobs as job_registry
-from manga_backend.kit.leader import add_duty
+from manga_backend.kit.leader import Stop, add_duty
 from manga_backend.kit.principal import grants
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -34,7 +32,7 @@ def _reply(chat_id: int, message: Message) -> None:
     service.notify_chat(chat_id, message, kind="reply", priority=Priority.DECISION)
 
 
-def _deliver_when_embedded(app: Flask, stop: threading.Event) -> None:
+def _deliver_when_embedded(app: Flask, stop: Stop) -> None:
     """With Redis the workers deliver; without, the leader does."""
     with app.app_context():
         embedded = not settings(CoreSettings).redis_url

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
 from manga_backend.kernel.operations.runner import work
+from manga_backend.kit.leader import Stop
 from manga_backend.kit.settings import CoreSettings, settings
 
 
@@ -21,7 +21,7 @@ def worker() -> None:
         raise click.ClickException(
             "REDIS_URL is not set: the web processes do this work themselves"
         )
-    stop = threading.Event()
+    stop = Stop()
 
     def end(*_: object) -> None:
         stop.set()

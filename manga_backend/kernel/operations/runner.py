@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from types import FrameType
 
 import redis
 from flask import Flask
@@ -12,6 +13,7 @@ from rq.serializers import JSONSerializer
 
 from manga_backend.kernel.operations.service import sweepers
 from manga_backend.kit.jobs import QUEUE
+from manga_backend.kit.leader import Stop
 from manga_backend.kit.settings import CoreSettings, settings
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,19 @@ LONGEST_RETRY_SECONDS = 5
 STOP_SECONDS = 8.0
 
 
-def work(app: Flask, stop: threading.Event) -> None:
+class JobWorker(SimpleWorker):
+    """RQ's worker that runs jobs in this process, and remembers that it was told to stop."""
+
+    told_to_stop = False
+    max_connection_wait_time = LONGEST_RETRY_SECONDS
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """RQ's handler of SIGTERM and SIGINT while it works."""
+        self.told_to_stop = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def work(app: Flask, stop: Stop) -> None:
     """Run until told to stop. Redis or the database being away is waited out.
 
     SimpleWorker runs jobs in this process: a fork per job would cost 15 ms each and share sockets
@@ -49,15 +63,17 @@ def work(app: Flask, stop: threading.Event) -> None:
     except KeyboardInterrupt:
         log.debug("stopped while waiting for Redis")
     stop.set()
-    for thread in threads:
-        thread.join(STOP_SECONDS)
+    stop.join(threads, STOP_SECONDS)
 
 
 def _run_jobs() -> bool:
     """One RQ worker until it is stopped (True) or gives up on Redis (False)."""
     connection = redis.Redis.from_url(settings(CoreSettings).redis_url)
     queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
-    worker = SimpleWorker([queue], connection=connection, serializer=JSONSerializer)
-    worker.max_connection_wait_time = LONGEST_RETRY_SECONDS
-    worker.work(logging_level="WARNING")
-    return worker._shutdown_requested_date is not None
+    worker = JobWorker([queue], connection=connection, serializer=JSONSerializer)
+    try:
+        worker.work(logging_level="WARNING")
+    except redis.RedisError:
+        if not worker.told_to_stop:
+            raise
+    return bool(worker.told_to_stop)

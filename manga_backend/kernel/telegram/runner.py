@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 
 from flask import Flask
@@ -19,6 +18,7 @@ from manga_backend.kernel.telegram.errors import (
 )
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit.db import reading, transaction
+from manga_backend.kit.leader import Stop
 from manga_backend.kit.settings import settings
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ WRONG_TOKEN_PAUSE_SECONDS = 30.0
 NOTE_SECONDS = 20.0
 
 
-def poll(app: Flask, stop: threading.Event) -> None:
+def poll(app: Flask, stop: Stop) -> None:
     """The leader's duty: read updates until told to stop. Faults of Telegram never end it."""
     with app.app_context():
         config = settings(TelegramSettings)
@@ -41,7 +41,7 @@ def poll(app: Flask, stop: threading.Event) -> None:
 class Poller:
     """One loop over getUpdates: fetch (no transaction), store, handle each, answer presses."""
 
-    def __init__(self, app: Flask, client: BotClient, stop: threading.Event) -> None:
+    def __init__(self, app: Flask, client: BotClient, stop: Stop) -> None:
         self._app = app
         self._client = client
         self._stop = stop
@@ -58,14 +58,17 @@ class Poller:
                 self.turn(LONG_POLL_SECONDS)
             except TelegramError as error:
                 self._note(error)
-                self._stop.wait(self._pause(error))
+                with self._stop.idle():
+                    self._stop.wait(self._pause(error))
 
     def turn(self, long_poll_seconds: int) -> None:
         """Fetch once, store, handle; TelegramError when nothing could be fetched."""
         if self._username is None:
             self._username = str(self._client.get_me().get("username") or "")
             self._note(None)
-        updates = self._client.get_updates(self._offset(), long_poll_seconds)
+        offset = self._offset()
+        with self._stop.idle():
+            updates = self._client.get_updates(offset, long_poll_seconds)
         if self._stop.is_set():
             return  # leadership is lost: unconfirmed updates belong to the next leader
         self._failures = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.backoffice.service import record_audit
@@ -72,8 +72,8 @@ def register(
     return user
 
 
-def check_password(username: str, password: str) -> int:
-    """The id of the user with this name and password; outside of any transaction.
+def check_password(username: str, password: str) -> RowMapping:
+    """Id and hash of the user with this name and password; outside of any transaction.
 
     InvalidCredentials for a wrong name or password alike; Banned only with the right password.
     """
@@ -84,7 +84,23 @@ def check_password(username: str, password: str) -> int:
         raise InvalidCredentials
     if row["banned_at"] is not None:
         raise Banned
-    return int(row["id"])
+    return row
+
+
+def _lock_checked(checked: RowMapping, password: str) -> User:
+    """Lock the user whose password was checked; it may have been changed or banned meanwhile."""
+    user = lock_user(checked["id"])
+    if not _still_matches(user, checked, password):
+        raise InvalidCredentials
+    if user.banned_at is not None:
+        raise Banned
+    return user
+
+
+def _still_matches(user: User, checked: RowMapping, password: str) -> bool:
+    """Asks argon2 inside the transaction only if the hash changed since the check (or was renewed)."""
+    unchanged = user.password_hash == checked["password_hash"]
+    return unchanged or domain.password_matches(user.password_hash, password)
 
 
 def sign_in(username: str, password: str, device: Device) -> Tokens:
@@ -92,11 +108,10 @@ def sign_in(username: str, password: str, device: Device) -> Tokens:
 
     Refusals: InvalidCredentials, Banned. Locks the user: of two sign-ins at once the later wins.
     """
-    user_id = check_password(username, password)
-    stronger = _stronger_hash(user_id, password)
-    user = lock_user(user_id)
-    if user.banned_at is not None:
-        raise Banned
+    checked = check_password(username, password)
+    weak = domain.needs_rehash(checked["password_hash"])
+    stronger = domain.hash_password(password) if weak else None
+    user = _lock_checked(checked, password)
     if stronger is not None:
         user.password_hash = stronger
     door = doors["auth"]
@@ -106,22 +121,13 @@ def sign_in(username: str, password: str, device: Device) -> Tokens:
 
 def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User, Session]:
     """A cookie session for staff; others are refused as if the password were wrong."""
-    user = lock_user(check_password(username, password))
-    if user.banned_at is not None:
-        raise Banned
+    user = _lock_checked(check_password(username, password), password)
     if user.role.rank < Role.SUPPORT.rank:
         raise InvalidCredentials
     session = open_session(
         user, product="panel", limit=MAX_PANEL_SESSIONS, device=device, kind=SessionKind.PANEL
     )
     return user, session
-
-
-def _stronger_hash(user_id: int, password: str) -> str | None:
-    """A new hash when today's parameters are stronger than those of the stored one."""
-    row = database.read_one(select(User.password_hash).where(User.id == user_id), {})
-    stored = row["password_hash"] if row else None
-    return domain.hash_password(password) if stored and domain.needs_rehash(stored) else None
 
 
 def change_password(caller: Principal, current_password: str, new_password: str) -> None:
@@ -131,6 +137,8 @@ def change_password(caller: Principal, current_password: str, new_password: str)
         raise WrongPassword
     new_hash = domain.hash_password(new_password)
     user = lock_user(caller.user_id)
+    if not _still_matches(user, row, current_password):
+        raise WrongPassword
     user.password_hash = new_hash
     end_sessions(user.id, EndReason.PASSWORD_CHANGED, but=caller.session_id)
     database.session().flush()

@@ -113,7 +113,8 @@ def redeem(typed: str, user_id: int, payment_id: uuid.UUID) -> DaysGift:
         .values(uses=Coupon.uses + 1)
     )
     if not done.rowcount:  # type: ignore[attr-defined]
-        raise CouponExhausted
+        # The last use may have gone to another request of this very user meanwhile.
+        raise CouponAlreadyUsed if queries.has_redeemed(coupon.id, user_id) else CouponExhausted
     current.add(
         CouponRedemption(
             coupon_id=coupon.id, user_id=user_id, payment_id=payment_id, redeemed_at=now

@@ -1,0 +1,76 @@
+"""A deployment in processes of its own, on a database cloned for one test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from manga_backend.app import create_app
+from manga_backend.kit.app import App
+from tests.conftest import migrate
+from tests.deployment.processes import Process, Web, Worker
+from tests.standins.telegram import BotApiStandIn
+from tests.support import LOG_CHANNEL, base_settings
+from tools.services import PostgresServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def telegram() -> Iterator[BotApiStandIn]:
+    """A Bot API of this test's own: its queue of updates holds nothing of others."""
+    with BotApiStandIn(open_chats=True) as stand_in:
+        stand_in.add_group(LOG_CHANNEL, "Log", "channel")
+        yield stand_in
+
+
+@pytest.fixture
+def settings(
+    postgres: PostgresServer, postgres_template: str, tmp_path: Path, telegram: BotApiStandIn
+) -> dict[str, str]:
+    """PostgreSQL, three workers, no Redis."""
+    name = f"deployment_{next(_numbers)}"
+    postgres.create_database(name, template=postgres_template)
+    return {
+        **base_settings(tmp_path, telegram),
+        "DATABASE_URL": postgres.url(name),
+        "WEB_CONCURRENCY": "3",
+        "LOG_LEVEL": "info",
+    }
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path, telegram: BotApiStandIn) -> dict[str, str]:
+    """The embedded default with three workers."""
+    values = {**base_settings(tmp_path, telegram), "WEB_CONCURRENCY": "3", "LOG_LEVEL": "info"}
+    migrate(create_app(values))
+    return values
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[type[Process], dict[str, str]], Process]]:
+    """Start a process that ends with the test."""
+    started: list[Process] = []
+
+    def begin(kind: type[Process], values: dict[str, str]) -> Process:
+        log = tmp_path / f"{kind.__name__.lower()}-{len(started)}.log"
+        process = kind(values, log)  # type: ignore[call-arg,arg-type]
+        started.append(process)
+        process.start()
+        return process
+
+    yield begin
+    for process in started:
+        if process.process is not None and process.process.poll() is None:
+            process.stop()
+
+
+def inside(values: dict[str, str]) -> App:
+    """An app on the same database, to look at what the processes did."""
+    return create_app(values)
+
+
+__all__ = ["Web", "Worker"]
