@@ -125,6 +125,7 @@ class Blueprint(SmorestBlueprint):
             raise RuntimeError(f"{self.name}: {rule} is marked neither require(...) nor public")
         if view_func is not None:
             apidoc = view_func.__dict__.setdefault("_apidoc", {})
+            apidoc["has_places"] = "<" in rule
             apidoc["access"] = (mark, getattr(view_func, UNLIMITED, False))
             if mark != "public":
                 manual = apidoc.setdefault("manual_doc", {})
@@ -142,6 +143,13 @@ class Blueprint(SmorestBlueprint):
 
         return mark
 
+    def _document_pagination_metadata(self, spec: Any, resp_doc: dict[str, Any]) -> None:
+        """As a header really is: JSON in a string."""
+        resp_doc.setdefault("headers", {})["X-Pagination"] = {
+            "description": "JSON: total, total_pages, first_page, last_page, page, …",
+            "schema": {"type": "string"},
+        }
+
     def _prepare_problems_doc(
         self, doc: dict[str, Any], info: dict[str, Any], **_: Any
     ) -> dict[str, Any]:
@@ -155,6 +163,8 @@ class Blueprint(SmorestBlueprint):
             refused.add(400, "malformed", "The body is not JSON.")
             refused.add(413, "too_large", "The body is larger than 1 MiB.")
             refused.add(415, "unsupported_media_type", "The body is not JSON.")
+        if info.get("has_places"):
+            refused.add(404, "not_found", "Nothing has this id.")
         if access != "public":
             for code in (
                 "token_missing",

@@ -163,12 +163,24 @@ def _flat(messages: Any) -> Any:
 
 def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
     """503 when the database is away or busy; anything else is a fault of ours."""
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+    if _is_away(error):
         log.error("database away or busy: %s", str(error).splitlines()[0])
         code, detail = _BY_STATUS[503]
         wait = {"Retry-After": str(RETRY_WHEN_AWAY_SECONDS)}
         return problem(503, code, gettext(detail), headers=wait)
     return from_unexpected(error)
+
+
+_SQLITE_AWAY = ("locked", "unable to open", "disk i/o", "readonly", "read-only", "is full")
+
+
+def _is_away(error: DBAPIError | PoolTimeout) -> bool:
+    if not isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        return False
+    if type(getattr(error, "orig", None)).__module__ != "sqlite3":
+        return True
+    # sqlite3 raises OperationalError for faults of ours too: a missing table, a wrong statement.
+    return any(words in str(getattr(error, "orig", "")).lower() for words in _SQLITE_AWAY)
 
 
 def from_unexpected(error: Exception) -> Response:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from manga_backend.app import create_app
-from manga_backend.kit.app import App
+from manga_backend.kernel.identity.service.accounts import register
+from manga_backend.kernel.identity.types import Role
+from manga_backend.kit.db import transaction
 from tests.conftest import migrate
-from tests.deployment.processes import Process, Web, Worker
+from tests.deployment.processes import Process
 from tests.standins.telegram import BotApiStandIn
-from tests.support import LOG_CHANNEL, base_settings
+from tests.support import LOG_CHANNEL, PASSWORD, base_settings
 from tools.services import PostgresServer
 
 _numbers = itertools.count(1)
@@ -68,9 +70,13 @@ def start(tmp_path: Path) -> Iterator[Callable[[type[Process], dict[str, str]], 
             process.stop()
 
 
-def inside(values: dict[str, str]) -> App:
-    """An app on the same database, to look at what the processes did."""
-    return create_app(values)
+@pytest.fixture
+def make_admin(settings: dict[str, str]) -> Callable[[str], None]:
+    """Open an account of role admin on the deployment's database."""
 
+    def make(username: str) -> None:
+        app = create_app(settings)
+        with app.app_context(), transaction():
+            register(username, PASSWORD, None, role=Role.ADMIN)
 
-__all__ = ["Web", "Worker"]
+    return make

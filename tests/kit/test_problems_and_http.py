@@ -34,18 +34,6 @@ def is_problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-@pytest.fixture
-def lite(on_sqlite: Deployment, bot: BotApiStandIn) -> Api:
-    """What no database has a say in."""
-    return Api(on_sqlite.app, bot)
-
-
-@pytest.fixture
-def fresh(on_sqlite: Deployment, bot: BotApiStandIn) -> Api:
-    on_sqlite.reset()
-    return Api(on_sqlite.app, bot)
-
-
 def login(api: Api, body: bytes | str, content_type: str = "application/json") -> TestResponse:
     answer: TestResponse = api.client().post("/auth/login", data=body, content_type=content_type)
     return answer

@@ -101,7 +101,7 @@ class PanelView(BaseView):
         return super()._handle_view(name, **kwargs)
 
 
-def _read(kind: type, text: str) -> Any:
+def _read(kind: type[Any], text: str) -> Any:
     """What an address says, as a column of this kind takes it; ValueError if it can't."""
     if "\x00" in text or (kind is int and abs(int(text)) > _LARGEST_NUMBER):
         raise ValueError(text)
@@ -176,10 +176,13 @@ class ListView(PanelView, ModelView):
 
 
 def written(_view: Any, _context: Any, row: Any, name: str) -> Any:
-    """Times as the reader says them, codes and ids left to right, nothing as a dash."""
+    """Times as the reader says them, codes left to right, users as links, nothing as a dash."""
     value = getattr(row, name)
     if value is None or value == "":
         return "—"
+    if name == "user_id":
+        page = url_for("panel_users.details_view", id=value)
+        return Markup('<a href="{}">{}</a>').format(page, value)
     if hasattr(value, "astimezone"):
         return local_time(value)
     if isinstance(value, bool):

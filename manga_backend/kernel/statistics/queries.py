@@ -42,12 +42,8 @@ def by_day(days: list[date]) -> Daily:
     """What happened on each of these local days, by one statement over their half hours."""
     zone = settings(CoreSettings).timezone
     borders = [(n, *day_slots(day, zone)) for n, day in enumerate(days)]
-    local = values(
-        column("number", SqlInteger),
-        column("first", SqlInteger),
-        column("last", SqlInteger),
-        name="d",
-    ).data(borders)
+    columns = [column(name, SqlInteger) for name in ("number", "first", "last")]
+    local = values(*columns, name="days").data(borders).cte("days")
     bucket = StatisticsBucket
     statement = (
         select(local.c.number, bucket.metric, bucket.label, func.sum(bucket.value).label("value"))

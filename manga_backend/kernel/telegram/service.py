@@ -54,6 +54,15 @@ class Answer:
     text: str
 
 
+class _Refused(Exception):
+    """Takes the answer to a refused press out of the transaction, which it rolls back."""
+
+    def __init__(self, answer: Answer, keeps_changes: bool) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+        self.keeps_changes = keeps_changes
+
+
 def store_updates(updates: list[dict[str, Any]]) -> None:
     """Keep what one getUpdates brought, and the offset that confirms it; run twice is harmless."""
     if not updates:
@@ -83,8 +92,9 @@ def get_or_make_poller() -> TelegramPoller:
 def handle_update(update_id: int) -> Answer | None:
     """Handle one stored update in a transaction of its own; a handled one does nothing.
 
-    The polling loop and the webhook both call this. A fault rolls the work back, is counted and
-    logged, and is tried again up to 3 times; it never stops the updates after it.
+    The polling loop and the webhook both call this. A refusal rolls back what the press had begun
+    and is its answer. A fault rolls the work back, is counted and logged, and is tried again up to
+    3 times; it never stops the updates after it.
     """
     try:
         with transaction() as current:
@@ -98,10 +108,22 @@ def handle_update(update_id: int) -> Answer | None:
             row.handled_at = clock.now()
             current.flush()
             return _dispatch(read_update(row.payload))
+    except _Refused as refused:
+        _mark_handled(update_id)
+        return refused.answer
     except Exception as error:
         log.exception("update %s could not be handled", update_id)
         _note_failure(update_id, error)
         return None
+
+
+def _mark_handled(update_id: int) -> None:
+    with transaction() as current:
+        current.execute(
+            update(TelegramUpdate)
+            .where(TelegramUpdate.update_id == update_id, TelegramUpdate.handled_at.is_(None))
+            .values(handled_at=clock.now())
+        )
 
 
 def _note_failure(update_id: int, error: Exception) -> None:
@@ -129,9 +151,8 @@ def _dispatch(update: Command | Press | None) -> Answer | None:
         try:
             words = press(update) if press else gettext(N_("This button does nothing any more."))
         except DomainError as refusal:
-            if refusal.keeps_changes:
-                raise
-            words = refusal.message()
+            answer = Answer(update.query_id, refusal.message()[:MAX_ANSWER_CHARACTERS])
+            raise _Refused(answer, refusal.keeps_changes) from refusal
         return Answer(update.query_id, words[:MAX_ANSWER_CHARACTERS])
 
 
