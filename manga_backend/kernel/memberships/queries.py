@@ -32,9 +32,11 @@ def find_default_plan() -> Plan | None:
 
 
 def find_subscription(user_id: int, product: str) -> Subscription | None:
-    """A user's subscription of one product."""
+    """A user's subscription of one product, as it stands now even if it was read before a lock."""
     return session().scalar(
-        select(Subscription).where(Subscription.user_id == user_id, Subscription.product == product)
+        select(Subscription)
+        .where(Subscription.user_id == user_id, Subscription.product == product)
+        .execution_options(populate_existing=True)
     )
 
 

@@ -86,9 +86,10 @@ def extend(
 def give_days(user_id: int, product: str, days: int, actor: Actor, reason: str) -> Extended:
     """By an admin: give days of the default plan, or take some back with a negative number.
 
-    NoSubscription when there is nothing to take from. Audited; the user is told.
+    Locks the user. NoSubscription when there is nothing to take from. Audited; the user is told.
     """
     user = get_user(user_id)
+    lock_user(user_id)  # before the end is read: gifts at once all count
     subscription = queries.find_subscription(user_id, product)
     plan = queries.find_default_plan()
     if subscription is None and (days < 0 or plan is None):

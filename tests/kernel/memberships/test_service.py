@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 import time_machine
@@ -147,7 +148,7 @@ class TestGiveDays:
             (row.before["expires_at"], row.after["expires_at"])
             for row in rows(pg_app, AuditEntry)[1:]
         ]
-        for (_, after), (before, _) in zip(told_ends, told_ends[1:], strict=False):
+        for (_, after), (before, _) in pairwise(told_ends):
             assert before == after
 
     def test_the_first_gifts_at_once_make_one_subscription(self, pg_app: App) -> None:
