@@ -27,7 +27,7 @@ soak: .venv/.development ## Run the long fault and load tests
 	@$(PYTHON) -m pytest -m soak tests $(ARGS)
 
 messages: .venv/.development ## Collect texts from the code, compile the translations
-	.venv/bin/pybabel -q extract -F babel.cfg --no-location --sort-output --omit-header \
+	.venv/bin/pybabel -q extract -F babel.cfg -k gettext_lazy --no-location --sort-output --omit-header \
 		-o $(TRANSLATIONS)/messages.pot .
 	@for language in $(LANGUAGES); do \
 		.venv/bin/pybabel -q update --init-missing --no-fuzzy-matching --ignore-obsolete \
