@@ -120,6 +120,8 @@ def _begin() -> None:
     request.environ["manga.request_id"] = choose_request_id()
     if "\x00" in request.path:
         abort(404)
+    if b"%00" in request.query_string:  # no text that we keep or look for has one
+        abort(400)
 
 
 _HEADERS = (

@@ -181,7 +181,9 @@ def commit() -> None:
 
 
 def rollback() -> None:
-    """Drop the running transaction and all that waited for it."""
+    """Drop the running transaction and all that waited for it; nothing if none was begun."""
+    if not db.session.registry.has():
+        return
     current = session()
     current.info.pop(_NOTES, None)
     current.rollback()

@@ -91,7 +91,7 @@ def configure(level: str, *, as_json: bool, secrets: Iterable[str]) -> None:
                 "alembic": {"level": "WARNING"},
                 "rq": {"level": "WARNING"},
                 "TeleBot": {"level": "CRITICAL", "handlers": [], "propagate": False},
-                "flask-limiter": {"level": "WARNING"},
+                "flask-limiter": {"level": "ERROR"},  # kit/ratelimit.py tells of a store away
                 "urllib3": {"level": "ERROR"},
             },
         }

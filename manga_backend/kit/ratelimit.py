@@ -10,16 +10,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, current_app, request
-from flask_limiter import Limiter, RequestLimit
+from flask_limiter import Limiter, RateLimitExceeded
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
+from werkzeug.exceptions import HTTPException
 
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.principal import UNLIMITED
-from manga_backend.kit.problems import DomainError
+from manga_backend.kit.problems import DomainError, from_domain_error
 from manga_backend.kit.settings import CoreSettings, settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,15 @@ def client_address() -> str:
     return request.remote_addr or "unknown"
 
 
+def body_field(name: str) -> Any:
+    """A field of the JSON body, or None; for keys of limits, which must not raise."""
+    try:
+        body = request.get_json(silent=True)
+    except HTTPException:  # too large: the view says so
+        return None
+    return body.get(name) if isinstance(body, dict) else None
+
+
 def shared(limit: str) -> Callable[[], str]:
     """A limit for the whole deployment; without Redis each worker keeps its part of it."""
 
@@ -66,11 +77,14 @@ def _share(limit: str, workers: int) -> list[str]:
     ]
 
 
-def _on_breach(breached: RequestLimit) -> Response | None:
-    raise TooManyRequests(int(breached.reset_at - time.time()) + 1)
+def _refuse(_error: RateLimitExceeded) -> Response:
+    """An error handler, no `on_breach`: what that raises Flask-Limiter takes for a dead store."""
+    breached = limiter.current_limit
+    wait = 60.0 if breached is None else breached.reset_at - time.time()
+    return from_domain_error(TooManyRequests(int(wait) + 1))
 
 
-limiter = Limiter(client_address, on_breach=_on_breach)
+limiter = Limiter(client_address)
 limit_route = limiter.limit
 
 
@@ -155,5 +169,6 @@ def init_app(app: Flask, core: CoreSettings, caller_key: CallerKey) -> None:
         RATELIMIT_KEY_PREFIX="manga_backend",
     )
     limiter.init_app(app)
+    app.register_error_handler(RateLimitExceeded, _refuse)
     if core.ratelimit_enabled:
         app.before_request(DefaultLimit(core, caller_key).check)

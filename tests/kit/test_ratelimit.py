@@ -296,12 +296,15 @@ class TestRedis:
     ) -> None:
         api = limited.app(REDIS_URL=shared)
         assert [login(api, "victim") for _ in range(5)] == [401] * 5
-        values = {
-            **on_sqlite.settings,
-            "RATELIMIT_ENABLED": "1",
-            "REDIS_URL": shared,
-        }
+        values = {**on_sqlite.settings, "RATELIMIT_ENABLED": "1", "REDIS_URL": shared}
         assert run_login_elsewhere(values, "victim") == 429
+        assert login(api, "victim") == 429
+
+    def test_refusal_is_no_sign_of_a_dead_store(self, limited: Limited, shared: str) -> None:
+        api = limited.app(REDIS_URL=shared)
+        with logged("flask-limiter") as lines:
+            assert [login(api, "victim") for _ in range(8)] == [401] * 5 + [429] * 3
+        assert lines == []
 
     def test_name_that_redis_cannot_keep_is_bad_input(
         self, limited: Limited, shared: str
@@ -311,6 +314,15 @@ class TestRedis:
         with logged(*EVERYTHING) as lines:
             answer = api.client().post("/auth/login", data=body, content_type="application/json")
         assert answer.status_code == 400
+        assert lines == []
+
+    def test_body_too_large_is_no_sign_of_a_dead_store(
+        self, limited: Limited, shared: str
+    ) -> None:
+        api = limited.app(REDIS_URL=shared)
+        with logged("flask-limiter") as lines:
+            answer = api.post("/auth/login", {"username": "a" * 2**21})
+        assert answer.status_code == 413
         assert lines == []
 
     def test_long_name_is_no_long_key(self, limited: Limited, shared: str) -> None:

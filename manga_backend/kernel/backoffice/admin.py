@@ -286,7 +286,7 @@ def _throttle(guard: Limiter, name: str) -> None:
 
 def _safe_target(target: str | None) -> str:
     """Only back into the panel: never to another site (open redirect)."""
-    if target and target.startswith("/admin") and "\\" not in target and "//" not in target:
+    if target and target.startswith("/admin/") and "\\" not in target and "//" not in target:
         return target
     return url_for("panel.index")
 

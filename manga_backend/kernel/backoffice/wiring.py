@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Response, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from manga_backend.kernel.backoffice import admin, permissions
 from manga_backend.kernel.backoffice.models import AuditEntry
@@ -21,7 +21,11 @@ CONTENT_POLICY = (
 
 
 class PanelSessions(SecureCookieSessionInterface):
-    """The panel's cookie is Secure whenever the panel is read through TLS."""
+    """Only the panel has a cookie; it is Secure whenever the panel is read through TLS."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """None for the API: nothing is read, signed or sent there."""
+        return super().open_session(app, request) if request.path.startswith("/admin") else None
 
     def get_cookie_secure(self, app: object) -> bool:
         return request.is_secure

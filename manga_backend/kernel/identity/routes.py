@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, request
 
 from manga_backend.kernel.identity import errors, queries, schemas
-from manga_backend.kernel.identity.domain import username_key
+from manga_backend.kernel.identity.domain import USERNAME, username_key
 from manga_backend.kernel.identity.permissions import USE_OWN_ACCOUNT
 from manga_backend.kernel.identity.service import accounts, sessions, telegram
 from manga_backend.kernel.identity.service.tokens import read_token
@@ -17,7 +17,7 @@ from manga_backend.kit.http import Blueprint
 from manga_backend.kit.i18n import language
 from manga_backend.kit.principal import Principal, Widen, principal, public, require
 from manga_backend.kit.problems import DomainError
-from manga_backend.kit.ratelimit import client_address, limit_route, shared
+from manga_backend.kit.ratelimit import body_field, client_address, limit_route, shared
 
 _CLAIMS = "manga.claims"
 
@@ -72,9 +72,11 @@ def device() -> Device:
 
 
 def _named_user() -> str:
-    body = request.get_json(silent=True)
-    name = body.get("username") if isinstance(body, dict) else None
-    return username_key(name) if isinstance(name, str) else client_address()
+    """The name that is tried; one that no account can have counts for its address."""
+    name = body_field("username")
+    if not isinstance(name, str) or not USERNAME.fullmatch(name):
+        return client_address()
+    return f"name:{username_key(name)}"
 
 
 @auth.route("/register", methods=["POST"])

@@ -11,6 +11,9 @@ from manga_backend.kernel.notifications.permissions import READ_INBOX
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.principal import principal, require
 
+MAX_ID = 2**63 - 1
+"""What a 64-bit key can be; SQLite's driver can't even ask for more."""
+
 inbox = Blueprint(
     "notifications_inbox",
     __name__,
@@ -36,7 +39,7 @@ def unread_count() -> Any:
     return principal().row
 
 
-@inbox.route("/mark-read/<int:notification_id>/", methods=["POST"])
+@inbox.route(f"/mark-read/<int(max={MAX_ID}):notification_id>/", methods=["POST"])
 @require(READ_INBOX)
 @inbox.response(200, schemas.MarkedSchema)
 def mark_read(notification_id: int) -> Any:

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from flask import Flask, current_app
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from manga_backend.kernel.notifications import service
 from manga_backend.kernel.notifications.service import DELIVER, Outgoing
@@ -65,16 +67,23 @@ def drain(stop: threading.Event | None = None) -> int:
 
 
 def _send_in_turn(app: Flask, client: BotClient, until: float, messages: list[Outgoing]) -> None:
-    """One chat's messages keep their order; after a 429, or near the end of the lease, the rest is
-    left for the next claim."""
+    """One chat's messages keep their order; after a 429 the rest waits as long as Telegram asks,
+    near the end of the lease it is left for the next claim."""
     with app.app_context():
-        for outgoing in messages:
-            if time.monotonic() >= until or not _send(client, outgoing):
+        for number, outgoing in enumerate(messages):
+            if time.monotonic() >= until:
+                return
+            wait_seconds = _send(client, outgoing)
+            if wait_seconds is not None:
+                unsent = [left.id for left in messages[number:]]
+                with transaction():
+                    service.record_busy(unsent, outgoing.chat_id, wait_seconds)
                 return
 
 
-def _send(client: BotClient, out: Outgoing) -> bool:
-    """Call Telegram outside any transaction, then record; False when the chat has to wait."""
+def _send(client: BotClient, out: Outgoing) -> int | None:
+    """Call Telegram outside any transaction, then record; the seconds that the chat has to wait,
+    None when it need not."""
     message_id: int | None = None
     try:
         if out.edits_message_id is None:
@@ -84,22 +93,20 @@ def _send(client: BotClient, out: Outgoing) -> bool:
     except MessageUnchanged:
         pass
     except TelegramBusy as error:
-        with transaction():
-            service.record_busy(out.id, out.chat_id, error.retry_after or 1)
-        return False
+        return error.retry_after or 1
     except (RecipientUnreachable, MessageGone, TelegramRefused) as error:
         log.warning("notification %s is given up: %s", out.id, error.description)
         with transaction():
             service.record_dead(out.id, error.description)
-        return True
+        return None
     except TelegramError as error:
         _complain(error)
         with transaction():
             service.record_failed(out.id, error.description)
-        return True
+        return None
     with transaction():
         service.record_sent(out.id, message_id)
-    return True
+    return None
 
 
 def _complain(error: TelegramError) -> None:
@@ -111,12 +118,21 @@ def _complain(error: TelegramError) -> None:
 
 def deliver_here(app: Flask, stop: Stop) -> None:
     """A loop that delivers in this process: at once for what this process wrote, and every 2 s for
-    what others did. The leader runs it without Redis, each worker as its sweeper with Redis."""
+    what others did. The leader runs it without Redis, each worker as its sweeper with Redis.
+
+    A database that is away is waited for and logged once."""
     with app.app_context():
         flag = local_flag(DELIVER)
+    away = False
     while not stop.is_set():
         flag.clear()
-        with app.app_context():
-            drain(stop)
+        try:
+            with app.app_context():
+                drain(stop)
+            away = False
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if not away:
+                log.error("messages wait, the database is away: %s", str(error).splitlines()[0])
+            away = True
         with stop.idle():
             flag.wait(SWEEP_SECONDS)

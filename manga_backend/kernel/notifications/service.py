@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from markupsafe import Markup
@@ -159,21 +160,35 @@ def claim_due(limit: int) -> list[Outgoing]:
     """Lease due Telegram messages for 30 s, decisions first, oldest first; counts the attempt.
 
     Rows leased by others are skipped (SKIP LOCKED). An edit whose original has not left yet waits;
-    one whose original never will is cancelled.
+    one whose original never will is cancelled. Nothing claimed means that nothing is due.
     """
     now = clock.now()
-    current = session()
-    rows = current.scalars(
-        select(Notification)
-        .where(
-            Notification.status.in_(WAITING),
-            Notification.channel == Channel.TELEGRAM,
-            Notification.due_at <= now,
+    while rows := _lock_due(now, limit):
+        if claimed := _lease(rows, now):
+            return claimed
+    return []
+
+
+def _lock_due(now: datetime, limit: int) -> Sequence[Notification]:
+    return (
+        session()
+        .scalars(
+            select(Notification)
+            .where(
+                Notification.status.in_(WAITING),
+                Notification.channel == Channel.TELEGRAM,
+                Notification.due_at <= now,
+            )
+            .order_by(Notification.priority, Notification.due_at, Notification.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
         )
-        .order_by(Notification.priority, Notification.due_at, Notification.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+        .all()
+    )
+
+
+def _lease(rows: Sequence[Notification], now: datetime) -> list[Outgoing]:
+    """Every row is leased, or put off, or cancelled: none of them is due any more."""
     originals = _originals([row.edits_id for row in rows if row.edits_id is not None])
     claimed = []
     for row in rows:
@@ -190,7 +205,7 @@ def claim_due(limit: int) -> list[Outgoing]:
         row.attempts += 1
         chat_id = row.chat_id or 0
         claimed.append(Outgoing(row.id, chat_id, row.text, row.buttons, message_id))
-    current.flush()
+    session().flush()
     return claimed
 
 
@@ -232,11 +247,20 @@ def record_failed(notification_id: int, why: str) -> None:
         _record(notification_id, status=Status.FAILED, due_at=again, last_error=why[:500])
 
 
-def record_busy(notification_id: int, chat_id: int, seconds: int) -> None:
-    """Telegram said wait: this chat's messages wait, others go on; not counted as an attempt."""
+def record_busy(unsent: Collection[int], chat_id: int, seconds: int) -> None:
+    """Telegram said wait: this chat's messages wait that long, others go on.
+
+    `unsent` are those that the caller had claimed for this chat: their lease ends, and it was no
+    attempt.
+    """
     until = clock.now() + timedelta(seconds=seconds)
-    _record(notification_id, attempts=Notification.attempts - 1)
-    session().execute(
+    current = session()
+    current.execute(
+        update(Notification)
+        .where(Notification.id.in_(unsent), Notification.status.in_(WAITING))
+        .values(due_at=until, attempts=Notification.attempts - 1)
+    )
+    current.execute(
         update(Notification)
         .where(
             Notification.chat_id == chat_id,

@@ -98,7 +98,7 @@ def _lock_checked(checked: RowMapping, password: str) -> User:
 
 
 def _still_matches(user: User, checked: RowMapping, password: str) -> bool:
-    """Asks argon2 inside the transaction only if the hash changed since the check (or was renewed)."""
+    """Asks argon2 inside the transaction only if the hash was changed or renewed meanwhile."""
     unchanged = user.password_hash == checked["password_hash"]
     return unchanged or domain.password_matches(user.password_hash, password)
 

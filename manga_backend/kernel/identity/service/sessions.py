@@ -34,12 +34,13 @@ from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import set_caller_language
 from manga_backend.kit.principal import Principal, Widen, grants
-from manga_backend.kit.registry import Registry
+from manga_backend.kit.registry import Registry, extensions
 from manga_backend.kit.settings import settings
 
 doors: Registry[Door] = Registry("identity.doors")
 """`auth`: what a sign-in through /auth/* counts for."""
 
+_PERMISSIONS = "identity.permissions"
 PANEL_HOURS = 12
 MAX_PANEL_SESSIONS = 5
 KEEP_ENDED = timedelta(days=90)
@@ -139,8 +140,13 @@ def _statement(widen: Widen | None) -> Select[Any]:
 
 
 def permissions_of(role: Role) -> frozenset[str]:
-    """All rights whose least role this role includes."""
-    return frozenset(right for right, least in grants.items() if Role(least).rank <= role.rank)
+    """All rights whose least role this role includes; worked out once for each app."""
+    known: dict[Role, frozenset[str]] = extensions().setdefault(_PERMISSIONS, {})
+    if role not in known:
+        known[role] = frozenset(
+            right for right, least in grants.items() if Role(least).rank <= role.rank
+        )
+    return known[role]
 
 
 def refresh(token: str) -> Tokens:

@@ -1,0 +1,107 @@
+"""The panel in a real browser: an admin's morning, in Persian, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.deployment.processes import Web
+from tests.deployment.test_workers import sign_up, submit
+from tests.support import PASSWORD
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of the system."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def web(settings: dict[str, str], start: Any) -> Web:
+    """Persian first."""
+    found: Web = start(Web, {**settings, "WEB_CONCURRENCY": "1", "DEFAULT_LANGUAGE": "fa"})
+    return found
+
+
+class Watched:
+    """A page that remembers every complaint of the browser and every foreign request."""
+
+    def __init__(self, browser: Browser, web: Web, width: int) -> None:
+        self.page: Page = browser.new_page(viewport={"width": width, "height": 900})
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self._on_request(request.url, web.url))
+
+    def _on_console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _on_request(self, url: str, own: str) -> None:
+        if not url.startswith((own, "data:")):
+            self.foreign.append(url)
+
+    def fits(self) -> bool:
+        """Nothing makes the page scroll sideways."""
+        return bool(
+            self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+        )
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_an_admins_morning(browser: Browser, web: Web, make_admin: Any, width: int) -> None:
+    make_admin("boss")
+    token = sign_up(web, 810001)
+    first, second = submit(web, token), submit(web, token)
+    watched = Watched(browser, web, width)
+    page = watched.page
+    page.on("dialog", lambda dialog: dialog.accept())  # "Approve this?"
+
+    page.goto(f"{web.url}/admin/")
+    assert page.locator("html").get_attribute("dir") == "rtl"
+    assert page.locator("html").get_attribute("lang") == "fa"
+    page.fill("[name=username]", "boss")
+    page.fill("[name=password]", PASSWORD)
+    page.click("form:has([name=password]) [type=submit]")
+    page.wait_for_url(f"{web.url}/admin/")
+    assert watched.fits()
+
+    page.goto(f"{web.url}/admin/desk/")
+    assert watched.fits()
+    card = page.locator("form[action*='/admin/desk/']").first
+    assert first in page.content()
+    with page.expect_navigation():
+        card.locator("button[value=approve]").click()
+    assert first not in page.content()
+    assert second in page.content()
+    status = web.call("GET", "/api/user/status", token).json()
+    assert status["subscription"]["days_remaining"] == 30
+
+    page.goto(f"{web.url}/admin/new-coupons/")
+    page.fill("[name=days]", "7")
+    page.fill("[name=count]", "2")
+    with page.expect_navigation():
+        page.click("form:has([name=days]) [type=submit]")
+    assert len(set(re.findall(r"[0-9A-Z]{4}(?:-[0-9A-Z]{4}){2}", page.content()))) == 2
+
+    for view in ("users", "payments", "subscriptions", "coupons", "days", "audit"):
+        page.goto(f"{web.url}/admin/{view}/")
+        assert watched.fits(), view
+    page.goto(f"{web.url}/docs")
+    page.wait_for_selector(".opblock")
+    assert watched.complaints == []
+    assert watched.foreign == []

@@ -1,0 +1,369 @@
+"""Delivery through a Telegram that refuses, limits, stalls and goes away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import text
+
+from manga_backend.kernel.notifications import runner, service
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.types import Status
+from manga_backend.kernel.telegram import clients
+from manga_backend.kernel.telegram.types import Message
+from manga_backend.kit import clock
+from manga_backend.kit.app import App
+from manga_backend.kit.db import READS, db
+from manga_backend.kit.jobs import local_flag
+from manga_backend.kit.leader import Stop
+from tests.kernel.factories import at_work, make_due, make_reader, new_chat, rows
+from tests.kernel.notifications.test_service import claim, one, queue
+from tests.support import Api, at_once
+
+END_ALL_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture(autouse=True)
+def uncomplaining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had been complained about for a long time."""
+    monkeypatch.setattr(runner, "_complained_at", -1e9)
+
+
+def texts(api: Api, chat: int) -> list[str]:
+    """What the bot has written into a chat."""
+    return [message.text for message in api.bot.messages(chat) if message.from_bot]
+
+
+def sends(api: Api, chat: int) -> int:
+    """How often the bot tried."""
+    calls = api.bot.calls("sendMessage")
+    return sum(str(call.params.get("chat_id")) == str(chat) for call in calls)
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+class TestSent:
+    def test_what_waits_leaves_once(self, api: Api) -> None:
+        chat = new_chat()
+        row = queue(api.app, chat, "<b>hello</b>")
+        assert api.deliver() == 1
+        assert api.deliver() == 0
+        assert texts(api, chat) == ["hello"]
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.SENT, 1)
+        assert found.telegram_message_id == api.bot.messages(chat)[0].message_id
+        assert found.sent_at is not None
+
+    def test_one_chats_messages_keep_their_order(self, api: Api) -> None:
+        chat = new_chat()
+        for number in range(25):  # more than a batch
+            queue(api.app, chat, f"{number}")
+        api.deliver()
+        assert texts(api, chat) == [f"{number}" for number in range(25)]
+
+    def test_an_edit_of_what_stands_there_already_counts_as_sent(self, api: Api) -> None:
+        chat = new_chat()
+        row = queue(api.app, chat, "same")
+        api.deliver()
+        with at_work(api.app) as current:
+            service.edit_message(current.get_one(Notification, row), Message("same"))
+        api.deliver()
+        edit = rows(api.app, Notification)[1]
+        assert (edit.status, edit.last_error) == (Status.SENT, None)
+
+    def test_an_edit_of_a_message_that_is_gone_is_given_up(self, api: Api) -> None:
+        chat = new_chat()
+        row = queue(api.app, chat, "old")
+        api.deliver()
+        del api.bot._state.chats[chat].messages[api.bot.messages(chat)[0].message_id]
+        with at_work(api.app) as current:
+            service.edit_message(current.get_one(Notification, row), Message("new"))
+        api.deliver()
+        assert rows(api.app, Notification)[1].status is Status.DEAD
+
+    def test_edits_that_wait_hold_up_nobody_in_the_same_drain(self, api: Api) -> None:
+        """More of them than a batch has room for, before an ordinary message."""
+        original = queue(api.app, new_chat())
+        with at_work(api.app):
+            service.claim_due(1)  # in flight elsewhere
+        with at_work(api.app) as current:
+            row = current.get_one(Notification, original)
+            for _ in range(runner.BATCH):
+                service.edit_message(row, Message("edited"))
+        chat = new_chat()
+        queue(api.app, chat, "hello")
+        api.deliver()
+        assert texts(api, chat) == ["hello"]
+
+
+class TestTooManyRequests:
+    def test_that_chat_waits_as_long_as_asked_and_others_do_not(self, api: Api) -> None:
+        slow, other = new_chat(), new_chat()
+        first, second = queue(api.app, slow, "1"), queue(api.app, slow, "2")
+        api.bot.fail_next("sendMessage", status=429, retry_after=4)
+        now = clock.now()
+        api.deliver()
+        queue(api.app, slow, "3")
+        queue(api.app, other, "x")
+        api.deliver()
+        # Message 3 was not there when Telegram asked to wait; 1 and 2 wait.
+        assert texts(api, other) == ["x"]
+        for row in (first, second):
+            found = one(api.app, row)
+            assert (found.status, found.attempts) == (Status.NEW, 0)
+            pause = (found.due_at - now).total_seconds()
+            assert 3.5 < pause < 6
+        with time_machine.travel(clock.now() + timedelta(seconds=6)):
+            api.deliver()
+        assert sorted(texts(api, slow)) == ["1", "2", "3"]
+
+    def test_what_waited_already_in_that_chat_waits_too(self, api: Api) -> None:
+        chat = new_chat()
+        for number in range(runner.BATCH + 5):
+            queue(api.app, chat, f"{number}")
+        api.bot.fail_next("sendMessage", status=429, retry_after=30)
+        api.deliver()
+        assert sends(api, chat) == 1
+        with time_machine.travel(clock.now() + timedelta(seconds=31)):
+            api.deliver()
+        assert texts(api, chat) == [f"{number}" for number in range(runner.BATCH + 5)]
+
+    def test_is_no_reason_to_complain(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+        queue(api.app, new_chat())
+        api.bot.fail_next("sendMessage", status=429, retry_after=1)
+        api.deliver()
+        assert complaints(caplog) == []
+
+
+class TestRefused:
+    @pytest.mark.parametrize("how", ["block", "deactivate"])
+    def test_an_unreachable_user_is_given_up_and_others_go_on(self, api: Api, how: str) -> None:
+        gone, other = new_chat(), new_chat()
+        api.bot.open_chat(gone)
+        getattr(api.bot, how)(gone)
+        row = queue(api.app, gone)
+        queue(api.app, other, "x")
+        api.deliver()
+        make_due(api.app)
+        api.deliver()
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.DEAD, 1)
+        assert "Forbidden" in (found.last_error or "")
+        assert texts(api, other) == ["x"]
+
+    @pytest.mark.parametrize("words", ["message is too long", "chat not found", "can't parse"])
+    def test_a_400_is_final(self, api: Api, words: str) -> None:
+        row = queue(api.app, new_chat())
+        api.bot.fail_next("sendMessage", status=400, description=words)
+        api.deliver()
+        make_due(api.app)
+        assert api.deliver() == 0
+        found = one(api.app, row)
+        assert found.status is Status.DEAD
+        assert words in (found.last_error or "")
+
+    def test_the_panels_retry_sends_it_after_all(self, api: Api) -> None:
+        chat = new_chat()
+        row = queue(api.app, chat, "x")
+        api.bot.fail_next("sendMessage", status=400)
+        api.deliver()
+        with at_work(api.app):
+            service.retry_dead(row)
+        api.deliver()
+        assert texts(api, chat) == ["x"]
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            {"status": 500},
+            {"status": 502, "garbage": True},
+            {"status": 409},
+            {"status": 401},
+            {"status": 404},
+            {"status": 500, "drop_connection": True},
+            {"status": 500, "garbage": True},
+            {"status": 503, "delay": 0.5},
+        ],
+        ids=str,
+    )
+    def test_is_retried_later_and_told_once(
+        self, api: Api, trouble: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clients, "CALL_SECONDS", 0.25)
+        chat = new_chat()
+        row = queue(api.app, chat, "x")
+        api.bot.fail_next("sendMessage", **trouble)
+        api.deliver()
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.FAILED, 1)
+        assert found.due_at > clock.now()
+        assert found.last_error
+        assert "stand-in" not in found.last_error  # the token
+        assert texts(api, chat) == []
+        with time_machine.travel(clock.now() + timedelta(seconds=3)):
+            api.deliver()
+        assert texts(api, chat) == ["x"]
+        found = one(api.app, row)
+        assert (found.status, found.attempts, found.last_error) == (Status.SENT, 2, None)
+
+    def test_an_answer_that_is_no_answer_is_trouble_too(self, api: Api) -> None:
+        """Telegram took it, but said so in HTML: sent again, never lost."""
+        chat = new_chat()
+        row = queue(api.app, chat, "x")
+        api.bot.fail_next("sendMessage", status=200, garbage=True)
+        api.deliver()
+        assert one(api.app, row).status is Status.FAILED
+        make_due(api.app)
+        api.deliver()
+        assert one(api.app, row).status is Status.SENT
+
+    def test_after_24_hours_of_it_a_message_is_dead(self, api: Api) -> None:
+        row = queue(api.app, new_chat())
+        api.bot.go_down()
+        start = clock.now()
+        for hours in (0, 1, 12, 23.9):
+            with time_machine.travel(start + timedelta(hours=hours)):
+                api.deliver()
+            assert one(api.app, row).status is Status.FAILED
+        with time_machine.travel(start + timedelta(hours=24, seconds=1)):
+            api.deliver()
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.DEAD, 5)
+        assert found.last_error
+
+
+class TestOutage:
+    def test_the_site_answers_the_log_says_it_once_and_all_is_told_once_back(
+        self, api: Api, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api.bot.go_down()
+        readers = [make_reader(api) for _ in range(3)]
+        for reader in readers:
+            assert reader.submit().status_code == 202
+            assert reader.get("/api/user/status").status_code == 200
+        for _ in range(3):
+            api.deliver()
+            make_due(api.app)
+        assert len(complaints(caplog)) == 1
+        assert "Telegram" in complaints(caplog)[0]
+        assert not any("stand-in" in record.getMessage() for record in caplog.records)
+        assert {row.status for row in rows(api.app, Notification)} == {Status.FAILED}
+        api.bot.come_back()
+        api.deliver()
+        assert {row.status for row in rows(api.app, Notification)} == {Status.SENT}
+        for reader in readers:
+            assert len([m for m in api.bot.messages(900001) if reader.username in m.text]) == 1
+
+    def test_it_is_said_again_when_it_lasts(
+        self, api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue(api.app, new_chat())
+        api.bot.go_down()
+        api.deliver()
+        monkeypatch.setattr(runner, "_complained_at", time.monotonic() - 61)
+        make_due(api.app)
+        api.deliver()
+        assert len(complaints(caplog)) == 2
+
+
+class TestLease:
+    def test_what_a_killed_process_had_claimed_leaves_after_the_lease(self, api: Api) -> None:
+        chat = new_chat()
+        row = queue(api.app, chat, "x")
+        assert claim(api.app) == [row]  # and then kill -9
+        assert api.deliver() == 0
+        with time_machine.travel(clock.now() + service.LEASE):
+            assert api.deliver() == 1
+        assert texts(api, chat) == ["x"]
+        assert one(api.app, row).attempts == 2
+
+    def test_nothing_is_sent_when_the_lease_is_nearly_over(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(runner, "TRUST_LEASE_SECONDS", -1.0)
+        chat = new_chat()
+        queue(api.app, chat, "x")
+        api.deliver()
+        assert sends(api, chat) == 0
+
+
+class TestAtOnce:
+    def test_four_drains_send_each_of_60_messages_once(self, pg_api: Api) -> None:
+        chats = [new_chat() for _ in range(20)]
+        for number in range(3):
+            for chat in chats:
+                queue(pg_api.app, chat, f"{number}")
+        tried = at_once(4, lambda _: pg_api.deliver())
+        assert sum(tried) == 60
+        for chat in chats:
+            assert Counter(texts(pg_api, chat)) == {"0": 1, "1": 1, "2": 1}
+            assert sends(pg_api, chat) == 3
+        statuses = Counter(row.status for row in rows(pg_api.app, Notification))
+        assert statuses == {Status.SENT: 60}
+
+
+@pytest.fixture
+def delivering(pg_app: App) -> Iterator[threading.Thread]:
+    """The loop that a leader or a worker runs."""
+    stop = Stop()
+    thread = threading.Thread(target=runner.deliver_here, args=(pg_app, stop), daemon=True)
+    thread.start()
+    yield thread
+    stop.set()
+    with pg_app.app_context():
+        local_flag(service.DELIVER).set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("delivering")
+class TestDeliverHere:
+    def test_what_this_process_wrote_leaves_at_once(self, pg_api: Api) -> None:
+        chat = new_chat()
+        begun = time.monotonic()
+        queue(pg_api.app, chat, "x")
+        pg_api.bot.wait_for_message(chat, timeout=5)
+        assert time.monotonic() - begun < 1.5
+
+    def test_what_another_process_wrote_leaves_within_5_s(
+        self, pg_api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service, "wake", lambda _name: None)
+        chat = new_chat()
+        queue(pg_api.app, chat, "x")
+        pg_api.bot.wait_for_message(chat, timeout=5)
+
+    def test_a_database_that_was_away_is_waited_for(
+        self, pg_api: Api, delivering: threading.Thread, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = new_chat()
+        queue(pg_api.app, first)
+        pg_api.bot.wait_for_message(first, timeout=5)
+        time.sleep(0.2)  # its connections lie in the pool again
+        with pg_api.app.app_context(), db.engines[READS].connect() as connection:
+            connection.execute(text(END_ALL_CONNECTIONS))
+        try:
+            time.sleep(runner.SWEEP_SECONDS + 0.5)  # the sweep meets a dead connection
+            assert delivering.is_alive()
+            assert len([c for c in complaints(caplog) if "database is away" in c]) == 1
+        finally:
+            with pg_api.app.app_context():
+                db.engine.dispose()
+        chat = new_chat()
+        queue(pg_api.app, chat, "x")
+        pg_api.bot.wait_for_message(chat, timeout=5)

@@ -1,0 +1,261 @@
+"""The outbox: written with the change it tells of, claimed with a lease."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manga_backend.kernel.notifications import service
+from manga_backend.kernel.notifications.domain import (
+    GIVE_UP_AFTER,
+    LONGEST_PAUSE_SECONDS,
+    next_attempt,
+)
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Button, Message
+from manga_backend.kit import clock
+from manga_backend.kit.app import App
+from manga_backend.kit.jobs import local_flag
+from tests.kernel.factories import at_work, count, make_user, new_chat, rows
+from tests.support import LOG_CHANNEL, at_once
+
+NOW = clock.now()
+CREATED = st.timedeltas(timedelta(0), timedelta(days=3)).map(lambda ago: NOW - ago)
+
+
+def queue(app: App, chat: int, text: str = "hello", **more: Priority) -> int:
+    """A message that waits; returns its id."""
+    with at_work(app):
+        row = service.notify_chat(chat, Message(text), kind="test", **more)
+        assert row is not None
+        return row.id
+
+
+def claim(app: App, limit: int = 100) -> list[int]:
+    """The ids of what was claimed, in the order in which it is to leave."""
+    with at_work(app):
+        return [outgoing.id for outgoing in service.claim_due(limit)]
+
+
+def one(app: App, notification_id: int) -> Notification:
+    with at_work(app) as current:
+        return current.get_one(Notification, notification_id)
+
+
+@pytest.fixture
+def bot_off(app: App) -> Iterator[None]:
+    """TELEGRAM_MODE=off"""
+    bag = app.extensions["settings"]
+    before = bag[TelegramSettings]
+    bag[TelegramSettings] = replace(before, mode="off")
+    yield
+    bag[TelegramSettings] = before
+
+
+class TestNotifyChat:
+    def test_waits_with_its_buttons(self, app: App) -> None:
+        chat = new_chat()
+        message = Message("<b>x</b>", [[Button("yes", data="approve:1")]])
+        with at_work(app):
+            service.notify_chat(chat, message, kind="test", subject="s", language="fa")
+        (row,) = rows(app, Notification)
+        assert (row.channel, row.status, row.attempts) == (Channel.TELEGRAM, Status.NEW, 0)
+        assert (row.chat_id, row.text, row.subject, row.language) == (chat, "<b>x</b>", "s", "fa")
+        assert row.buttons == {"rows": [[{"text": "yes", "callback_data": "approve:1"}]]}
+
+    def test_what_is_rolled_back_is_never_told(self, app: App) -> None:
+        with app.app_context():
+            local_flag(service.DELIVER).clear()
+        with pytest.raises(ZeroDivisionError):
+            queue_and_fail(app)
+        assert count(app, Notification) == 0
+        with app.app_context():
+            assert not local_flag(service.DELIVER).is_set()
+
+    def test_wakes_the_deliverer_after_the_commit_and_not_before(self, app: App) -> None:
+        with at_work(app):
+            flag = local_flag(service.DELIVER)
+            flag.clear()
+            service.notify_chat(new_chat(), Message("x"), kind="test")
+            assert not flag.is_set()
+        assert flag.is_set()
+
+    @pytest.mark.usefixtures("bot_off")
+    def test_nothing_waits_for_a_bot_that_is_off(self, app: App) -> None:
+        with at_work(app):
+            assert service.notify_chat(new_chat(), Message("x"), kind="test") is None
+            service.notify_log_channel(Message("x"), kind="test")
+        assert count(app, Notification) == 0
+
+    def test_the_log_channel_is_a_chat(self, app: App) -> None:
+        with at_work(app):
+            service.notify_log_channel(Message("x"), kind="test")
+        assert [row.chat_id for row in rows(app, Notification)] == [LOG_CHANNEL]
+
+
+def queue_and_fail(app: App) -> None:
+    with at_work(app):
+        service.notify_chat(new_chat(), Message("x"), kind="test")
+        raise ZeroDivisionError
+
+
+class TestNotifyUser:
+    def test_writes_the_inbox_and_a_message(self, app: App) -> None:
+        user_id, chat = make_user(app), new_chat()
+        with at_work(app):
+            message = Message("<b>1 &lt; 2</b>\nyes")
+            service.notify_user(Contact(user_id, chat, "fa"), message, kind="test")
+        inbox, telegram = rows(app, Notification)
+        assert (inbox.channel, inbox.status, inbox.read_at) == (Channel.IN_APP, Status.SENT, None)
+        assert inbox.text.split() == ["1", "<", "2", "yes"]
+        assert (telegram.channel, telegram.status) == (Channel.TELEGRAM, Status.NEW)
+        assert (telegram.chat_id, telegram.user_id) == (chat, user_id)
+
+    def test_without_a_telegram_id_the_inbox_has_it(self, app: App) -> None:
+        user_id = make_user(app)
+        with at_work(app):
+            service.notify_user(Contact(user_id, None, None), Message("x"), kind="test")
+        assert [row.channel for row in rows(app, Notification)] == [Channel.IN_APP]
+
+    @pytest.mark.usefixtures("bot_off")
+    def test_without_a_bot_the_inbox_has_it(self, app: App) -> None:
+        user_id = make_user(app)
+        with at_work(app):
+            service.notify_user(Contact(user_id, new_chat(), None), Message("x"), kind="test")
+        assert [row.channel for row in rows(app, Notification)] == [Channel.IN_APP]
+
+
+class TestClaimDue:
+    def test_decisions_leave_first_then_the_oldest(self, app: App) -> None:
+        old = queue(app, new_chat())
+        young = queue(app, new_chat())
+        decision = queue(app, new_chat(), priority=Priority.DECISION)
+        assert claim(app) == [decision, old, young]
+
+    def test_what_is_claimed_is_not_claimed_again_within_the_lease(self, app: App) -> None:
+        row = queue(app, new_chat())
+        assert claim(app) == [row]
+        assert claim(app) == []
+        assert one(app, row).attempts == 1
+
+    def test_a_killed_claim_is_free_again_after_30_s(self, app: App) -> None:
+        row = queue(app, new_chat())
+        now = clock.now()
+        with time_machine.travel(now, tick=False):
+            assert claim(app) == [row]
+        with time_machine.travel(now + timedelta(seconds=29), tick=False):
+            assert claim(app) == []
+        with time_machine.travel(now + timedelta(seconds=30), tick=False):
+            assert claim(app) == [row]
+        assert one(app, row).attempts == 2
+
+    def test_never_more_than_asked(self, app: App) -> None:
+        ids = [queue(app, new_chat()) for _ in range(5)]
+        assert [claim(app, 2), claim(app, 2), claim(app, 2)] == [ids[:2], ids[2:4], ids[4:]]
+
+    def test_ten_claims_at_once_share_and_never_overlap(self, pg_app: App) -> None:
+        ids = {queue(pg_app, new_chat()) for _ in range(40)}
+        claimed = Counter(i for batch in at_once(10, lambda _: claim(pg_app, 7)) for i in batch)
+        assert set(claimed.values()) == {1}
+        assert set(claimed) | set(claim(pg_app)) == ids
+
+    def test_an_edit_waits_for_its_original(self, app: App) -> None:
+        row = queue(app, new_chat())
+        with at_work(app) as current:
+            service.edit_message(current.get_one(Notification, row), Message("edited"))
+        assert claim(app) == [row]
+        edit = rows(app, Notification)[1]
+        assert (edit.status, edit.attempts) == (Status.NEW, 0)
+        with at_work(app):
+            service.record_sent(row, 77)
+        with time_machine.travel(clock.now() + timedelta(seconds=2)), at_work(app):
+            (outgoing,) = service.claim_due(10)
+        assert (outgoing.id, outgoing.edits_message_id) == (edit.id, 77)
+
+    def test_an_edit_of_what_will_never_leave_is_cancelled(self, app: App) -> None:
+        row = queue(app, new_chat())
+        claim(app)
+        with at_work(app) as current:
+            service.record_dead(row, "blocked")
+            service.edit_message(current.get_one(Notification, row), Message("edited"))
+        assert claim(app) == []
+        assert rows(app, Notification)[1].status is Status.CANCELLED
+
+
+class TestRecord:
+    def test_what_was_sent_stays_sent(self, app: App) -> None:
+        """The late word of a slow sender, whose lease another one took over."""
+        row = queue(app, new_chat())
+        claim(app)
+        with at_work(app):
+            service.record_sent(row, 5)
+        with at_work(app):
+            service.record_failed(row, "late")
+            service.record_dead(row, "late")
+            service.record_busy([row], 1, 60)
+        found = one(app, row)
+        assert (found.status, found.telegram_message_id, found.last_error) == (Status.SENT, 5, None)
+
+    def test_busy_is_no_attempt_and_waits_exactly_as_long_as_asked(self, app: App) -> None:
+        row = queue(app, new_chat())
+        now = clock.now()
+        with time_machine.travel(now, tick=False), at_work(app):
+            (outgoing,) = service.claim_due(1)
+            service.record_busy([row], outgoing.chat_id, 3)
+        found = one(app, row)
+        assert (found.attempts, found.status) == (0, Status.NEW)
+        assert found.due_at == now + timedelta(seconds=3)
+
+    def test_retry_of_a_dead_one_begins_anew(self, app: App) -> None:
+        row = queue(app, new_chat())
+        claim(app)
+        with at_work(app):
+            service.record_dead(row, "blocked")
+        with at_work(app):
+            assert service.retry_dead(row) is True
+        assert claim(app) == [row]
+        assert one(app, row).attempts == 1
+
+    def test_retry_of_a_living_one_changes_nothing(self, app: App) -> None:
+        row = queue(app, new_chat())
+        with at_work(app):
+            service.record_sent(row, 5)
+            assert service.retry_dead(row) is False
+        assert one(app, row).status is Status.SENT
+
+    def test_two_retries_at_once_are_one(self, pg_app: App) -> None:
+        row = queue(pg_app, new_chat())
+        with at_work(pg_app):
+            service.record_dead(row, "blocked")
+
+        def retry(_number: int) -> bool:
+            with at_work(pg_app):
+                return service.retry_dead(row)
+
+        assert Counter(at_once(10, retry)) == {True: 1, False: 9}
+
+
+class TestNextAttempt:
+    @given(st.integers(0, 32_000), CREATED)
+    def test_is_soon_and_later_each_time_or_never(self, attempts: int, created: datetime) -> None:
+        again = next_attempt(attempts, created, NOW)
+        if NOW - created >= GIVE_UP_AFTER:
+            assert again is None
+        else:
+            assert again is not None
+            pause = (again - NOW).total_seconds()
+            longest = min(LONGEST_PAUSE_SECONDS, 2 ** min(attempts, 12))
+            assert longest / 2 <= pause <= longest
+
+    def test_differs_from_one_message_to_the_next(self) -> None:
+        pauses = {next_attempt(8, NOW, NOW) for _ in range(20)}
+        assert len(pauses) > 10
