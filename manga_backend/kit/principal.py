@@ -123,7 +123,10 @@ def mark_public(app: Flask, endpoint: str) -> None:
 
 
 def mark_view(app: Flask, endpoint: str, mark: str) -> None:
-    """Mark a view that a library registered and that another guard keeps."""
+    """Mark a view that a library registered and that another guard keeps.
+
+    Static files are not counted by the default rate limit: one page asks for a dozen.
+    """
     view = app.view_functions[endpoint]
 
     @wraps(view)
@@ -131,4 +134,5 @@ def mark_view(app: Flask, endpoint: str, mark: str) -> None:
         return view(*args, **kwargs)
 
     setattr(marked, MARK, mark)
+    setattr(marked, UNLIMITED, endpoint.rpartition(".")[2] == "static")
     app.view_functions[endpoint] = marked

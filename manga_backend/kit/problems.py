@@ -186,8 +186,6 @@ def _is_away(error: DBAPIError | PoolTimeout) -> bool:
 def from_unexpected(error: Exception) -> Response:
     """500 without a word of what happened; the log has it all."""
     log.error("unhandled error in %s %s", request.method, request.path, exc_info=error)
-    if current_app.config.get("PROPAGATE_UNEXPECTED"):
-        raise error
     code, detail = _BY_STATUS[500]
     return problem(500, code, gettext(detail))
 

@@ -64,9 +64,11 @@ class TestAllowedOrigin:
         assert answer.headers["Access-Control-Allow-Origin"] == SHOP
 
     def test_may_read_the_exposed_headers(self, api: Api) -> None:
-        exposed = api.client().get("/health", headers={"Origin": SHOP}).headers[
-            "Access-Control-Expose-Headers"
-        ]
+        exposed = (
+            api.client()
+            .get("/health", headers={"Origin": SHOP})
+            .headers["Access-Control-Expose-Headers"]
+        )
         assert sorted(exposed.split(", ")) == ["Retry-After", "X-Pagination", "X-Request-ID"]
 
     def test_sends_no_cookies(self, api: Api) -> None:

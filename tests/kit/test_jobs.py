@@ -234,9 +234,7 @@ class TestWakeWithRedis:
         assert queued(queue) == ["test.work"] * 2
         assert with_redis[1].runs == 1
 
-    def test_redis_away_is_one_line_and_no_fault(
-        self, without_its_redis: tuple[App, Work]
-    ) -> None:
+    def test_redis_away_is_one_line_and_no_fault(self, without_its_redis: tuple[App, Work]) -> None:
         with logged("manga_backend.kit") as lines:
             for _ in range(5):
                 with transaction():

@@ -91,9 +91,7 @@ class TestLeadership:
         assert sum(c.leads for c in candidates) == 1
         assert sum(c.runs for c in candidates) == 1
 
-    def test_other_takes_over_when_the_leader_stops(
-        self, stand: Callable[[], Candidate]
-    ) -> None:
+    def test_other_takes_over_when_the_leader_stops(self, stand: Callable[[], Candidate]) -> None:
         first = stand()
         until(lambda: first.leads)
         second = stand()

@@ -154,9 +154,7 @@ class TestFaults:
     def test_status_outside_the_table_is_a_problem_as_well(self, faulty: Api) -> None:
         is_problem(faulty.client().get("/teapot"), 418, "refused")
 
-    def test_database_that_is_away_is_503(
-        self, on_sqlite: Deployment, bot: BotApiStandIn
-    ) -> None:
+    def test_database_that_is_away_is_503(self, on_sqlite: Deployment, bot: BotApiStandIn) -> None:
         url = f"postgresql://app@127.0.0.1:{free_port()}/app"
         with variant_api(on_sqlite, bot, DATABASE_URL=url) as api, logged() as lines:
             answer = api.post("/auth/login", CREDENTIALS)
@@ -178,7 +176,8 @@ class TestRequestId:
         assert answer.get_json()["request_id"] == mine
 
     @pytest.mark.parametrize(
-        "theirs", ["", " ", "-a", "a b", "a" * 129, "<script>", 'a"b', "شناسه".encode().decode("latin-1")]
+        "theirs",
+        ["", " ", "-a", "a b", "a" * 129, "<script>", 'a"b', "شناسه".encode().decode("latin-1")],
     )
     def test_insane_one_is_replaced(self, lite: Api, theirs: str) -> None:
         answer = lite.client().get("/health", headers={"X-Request-ID": theirs})
@@ -236,9 +235,7 @@ class TestSecurityHeaders:
 
     @pytest.mark.parametrize("path", ["/docs", "/admin/sign-in/"])
     def test_pages_have_a_policy_with_a_new_nonce(self, lite: Api, path: str) -> None:
-        policies = [
-            lite.client().get(path).headers["Content-Security-Policy"] for _ in range(2)
-        ]
+        policies = [lite.client().get(path).headers["Content-Security-Policy"] for _ in range(2)]
         assert policies[0] != policies[1]
         for policy in policies:
             scripts = next(p for p in policy.split(";") if p.strip().startswith("script-src"))

@@ -120,8 +120,8 @@ class TestLogin:
 
     @pytest.mark.parametrize("body", ["{", "[" * 100_000, '{"username": 5}', "null", "[]"])
     def test_body_without_a_name_is_bad_input(self, limited: Limited, body: str) -> None:
-        answer = limited.app().client().post(
-            "/auth/login", data=body, content_type="application/json"
+        answer = (
+            limited.app().client().post("/auth/login", data=body, content_type="application/json")
         )
         assert answer.status_code == 400
 
@@ -224,9 +224,7 @@ class TestDefault:
     def test_preflights_do_not_count(self, limited: Limited) -> None:
         api = limited.app()
         for _ in range(ANONYMOUS + 5):
-            answer = api.client().options(
-                "/auth/login", headers={"X-Forwarded-For": "192.0.2.1"}
-            )
+            answer = api.client().options("/auth/login", headers={"X-Forwarded-For": "192.0.2.1"})
             assert answer.status_code == 200
         assert plans(api).status_code == 200
 
@@ -249,9 +247,7 @@ class TestMachines:
     def test_access_is_never_limited(self, limited: Limited) -> None:
         reader, api = limited.open.reader(), limited.app(RATELIMIT_DEFAULT="3 per minute")
         client = api.client()
-        codes = [
-            client.get("/api/user/access", headers=reader.auth).status_code for _ in range(20)
-        ]
+        codes = [client.get("/api/user/access", headers=reader.auth).status_code for _ in range(20)]
         assert codes == [402] * 20
 
     def test_access_without_a_token_is_never_limited(self, limited: Limited) -> None:
@@ -306,9 +302,7 @@ class TestRedis:
             assert [login(api, "victim") for _ in range(8)] == [401] * 5 + [429] * 3
         assert lines == []
 
-    def test_name_that_redis_cannot_keep_is_bad_input(
-        self, limited: Limited, shared: str
-    ) -> None:
+    def test_name_that_redis_cannot_keep_is_bad_input(self, limited: Limited, shared: str) -> None:
         api = limited.app(REDIS_URL=shared)
         body = b'{"username": "\\ud800", "password": "wrong password"}'
         with logged(*EVERYTHING) as lines:
@@ -316,9 +310,7 @@ class TestRedis:
         assert answer.status_code == 400
         assert lines == []
 
-    def test_body_too_large_is_no_sign_of_a_dead_store(
-        self, limited: Limited, shared: str
-    ) -> None:
+    def test_body_too_large_is_no_sign_of_a_dead_store(self, limited: Limited, shared: str) -> None:
         api = limited.app(REDIS_URL=shared)
         with logged("flask-limiter") as lines:
             answer = api.post("/auth/login", {"username": "a" * 2**21})
@@ -367,9 +359,7 @@ class TestRedisAway:
         with logged(*EVERYTHING) as lines:
             codes = [status(api, reader).status_code for _ in range(6)]
             logins = [login(api, "victim") for _ in range(6)]
-            signed_in = api.post(
-                "/auth/login", {"username": reader.username, "password": PASSWORD}
-            )
+            signed_in = api.post("/auth/login", {"username": reader.username, "password": PASSWORD})
         assert codes == [200] * 4 + [429] * 2
         assert logins == [401] * 5 + [429]
         assert signed_in.status_code == 200

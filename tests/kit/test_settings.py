@@ -43,9 +43,7 @@ def refused(folder: Path, **values: str) -> str:
 
 
 def in_production(folder: Path, **values: str) -> dict[type, object]:
-    return read_settings(
-        {"APP_ENV": "production", "INSTANCE_PATH": str(folder), **GOOD, **values}
-    )
+    return read_settings({"APP_ENV": "production", "INSTANCE_PATH": str(folder), **GOOD, **values})
 
 
 def complaint(folder: Path, **values: str) -> str:
@@ -88,7 +86,9 @@ class TestDatabaseUrl:
         assert url == f"sqlite:///{tmp_path}/shop.db"
 
     def test_absolute_file_stays_where_it_is(self, tmp_path: Path) -> None:
-        assert core(tmp_path, DATABASE_URL="sqlite:////srv/a.db").database_url == "sqlite:////srv/a.db"
+        assert (
+            core(tmp_path, DATABASE_URL="sqlite:////srv/a.db").database_url == "sqlite:////srv/a.db"
+        )
 
     @pytest.mark.parametrize(
         "url",
@@ -158,12 +158,15 @@ class TestSecrets:
     @pytest.mark.parametrize("name", SECRET_NAMES)
     @pytest.mark.parametrize(
         "weak",
-        ["short-Aa1!", "a" * 40, "change-me-change-me-change-me-123456", "your_secret_0123456789abcdefghijk"],
+        [
+            "short-Aa1!",
+            "a" * 40,
+            "change-me-change-me-change-me-123456",
+            "your_secret_0123456789abcdefghijk",
+        ],
         ids=["short", "regular", "change me", "your secret"],
     )
-    def test_weak_one_is_refused_in_production(
-        self, tmp_path: Path, name: str, weak: str
-    ) -> None:
+    def test_weak_one_is_refused_in_production(self, tmp_path: Path, name: str, weak: str) -> None:
         message = complaint(tmp_path, **{name: weak})
         assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == [name]
         assert weak not in message
@@ -181,7 +184,11 @@ class TestSecrets:
         assert core(tmp_path, SECRET_KEY="weak").secret_key == "weak"
 
     def test_program_says_so_in_one_clear_message(self, tmp_path: Path) -> None:
-        values = {"PATH": os.environ["PATH"], "APP_ENV": "production", "INSTANCE_PATH": str(tmp_path)}
+        values = {
+            "PATH": os.environ["PATH"],
+            "APP_ENV": "production",
+            "INSTANCE_PATH": str(tmp_path),
+        }
         ended = subprocess.run(
             [sys.executable, "-c", "import wsgi"],
             cwd=ROOT,

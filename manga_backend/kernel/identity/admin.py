@@ -28,7 +28,7 @@ from manga_backend.kernel.identity.permissions import (
     END_SESSIONS,
     READ_USERS,
 )
-from manga_backend.kernel.identity.routes import device
+from manga_backend.kernel.identity.routes import PANEL_SESSION, device
 from manga_backend.kernel.identity.service import accounts, sessions
 from manga_backend.kernel.identity.service.tokens import same_salt
 from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
@@ -37,7 +37,7 @@ from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.problems import DomainError
 
-_SESSION, _SALT = "sid", "salt"
+_SALT = "salt"
 
 
 class PanelGate:
@@ -46,7 +46,7 @@ class PanelGate:
     def current(self) -> Visitor | None:
         """The visitor whose cookie names a live panel session with the stored salt."""
         try:
-            session_id = uuid.UUID(hex=str(session.get(_SESSION, "")))
+            session_id = uuid.UUID(hex=str(session.get(PANEL_SESSION, "")))
         except ValueError:
             return None
         row = database.read_one(_PANEL_STATEMENT, {"session_id": session_id})
@@ -78,7 +78,7 @@ class PanelGate:
             # The page with the refusal is an ordinary answer, so the note is committed.
             raise InvalidCredentials from refusal
         _forget_all_but_language()
-        session.update({_SESSION: opened.id.hex, _SALT: opened.salt})
+        session.update({PANEL_SESSION: opened.id.hex, _SALT: opened.salt})
         who = Actor(f"user:{user.id}", user.label, Channel.PANEL, user.id, _address())
         record_audit(who, "panel.signed_in", "user", user.public_id)
 

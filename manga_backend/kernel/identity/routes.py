@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from flask import Response, request
+from flask import Response, request, session
 
 from manga_backend.kernel.identity import errors, queries, schemas
 from manga_backend.kernel.identity.domain import USERNAME, username_key
@@ -20,6 +20,8 @@ from manga_backend.kit.problems import DomainError
 from manga_backend.kit.ratelimit import body_field, client_address, limit_route, shared
 
 _CLAIMS = "manga.claims"
+PANEL_SESSION = "sid"
+"""Where the panel's cookie keeps its session's id."""
 
 auth = Blueprint(
     "identity_auth",
@@ -57,9 +59,11 @@ def authenticate(widen: Widen | None) -> Principal:
 
 
 def caller_key() -> str | None:
-    """Whom the default rate limit counts: the user of a valid token, else nobody in particular."""
+    """Whom the default rate limit counts: the user of a valid token, the panel session of a signed
+    cookie, else nobody in particular."""
     if "Authorization" not in request.headers:
-        return None
+        panel_session = session.get(PANEL_SESSION)
+        return f"panel:{panel_session}" if panel_session else None
     try:
         return _claims().user
     except DomainError:
@@ -121,7 +125,7 @@ def refresh() -> Any:
 def logout() -> Any:
     """End this session."""
     caller = principal()
-    sessions.end_session(caller.user_id, caller.session_id, EndReason.SIGNED_OUT)
+    sessions.sign_out(caller.user_id, caller.session_id)
     return Response(status=204)
 
 

@@ -9,8 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
+from manga_backend.app import create_app
+from manga_backend.kernel.identity.service.accounts import register
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kit.app import App
+from manga_backend.kit.db import transaction
+from tests.conftest import Deployment
+from tests.standins.telegram import BotApiStandIn
 from tests.support import PASSWORD, Api, Reader, new_hash
 
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"|value="([^"]+)"[^>]*name="csrf_token"')
@@ -261,3 +266,20 @@ class TestWork:
         page = panel.get(f"/admin/users/details/?id={api.user_id(reader)}").text
         assert evil not in page
         assert "&lt;script&gt;" in page
+
+
+class TestRateLimit:
+    def test_a_morning_of_clicks_is_no_flood(
+        self, deployment: Deployment, bot: BotApiStandIn
+    ) -> None:
+        """Pages count for the visitor, not for the address; static files do not count at all."""
+        app = create_app({**deployment.settings, "RATELIMIT_ENABLED": "1"})
+        api = Api(app, bot)
+        with app.app_context(), transaction():
+            register("boss", PASSWORD, None, role=Role.ADMIN)
+        panel = Panel(api, "boss")
+        seen = {panel.get("/admin/desk/").status_code for _ in range(70)}
+        for _ in range(70):
+            with panel.get("/static/backoffice/backoffice.css") as answer:
+                seen.add(answer.status_code)
+        assert seen == {200}

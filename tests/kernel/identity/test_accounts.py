@@ -39,9 +39,7 @@ def login(api: Api, username: str, password: str = PASSWORD) -> TestResponse:
 def change_user(api: Api, reader: Reader, **values: Any) -> None:
     """Behind the back of every service."""
     with api.app.app_context(), transaction() as current:
-        current.execute(
-            update(User).where(User.username == reader.username).values(**values)
-        )
+        current.execute(update(User).where(User.username == reader.username).values(**values))
 
 
 def stored_hash(api: Api, username: str) -> str:
@@ -101,9 +99,7 @@ class TestRegister:
         assert stored_hash(lite, "reader").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
     @pytest.mark.parametrize("header, language", [("ru-RU,ru;q=0.9", "ru"), ("de", "en")])
-    def test_keeps_the_language_of_the_browser(
-        self, lite: Api, header: str, language: str
-    ) -> None:
+    def test_keeps_the_language_of_the_browser(self, lite: Api, header: str, language: str) -> None:
         lite.post("/auth/register", GOOD, **{"Accept-Language": header})
         with lite.app.app_context():
             user = find_user_by_username("reader")

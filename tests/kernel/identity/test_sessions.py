@@ -213,9 +213,7 @@ class TestList:
 
 class TestDelete:
     def delete(self, reader: Reader, session_id: str) -> tuple[int, str]:
-        answer = reader.api.client().delete(
-            f"/auth/sessions/{session_id}", headers=reader.auth
-        )
+        answer = reader.api.client().delete(f"/auth/sessions/{session_id}", headers=reader.auth)
         return answer.status_code, (answer.get_json(silent=True) or {}).get("code", "")
 
     def test_ends_one_of_mine(self, deployment: Deployment, bot: BotApiStandIn) -> None:

@@ -33,12 +33,19 @@ NEW_KEY = "n" * 40
 FAR = 4_000_000_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
+def lite(on_sqlite: Deployment, bot: BotApiStandIn) -> Api:
+    """SQLite alone, emptied once for a class: a false token changes nothing."""
+    on_sqlite.reset()
+    return Api(on_sqlite.app, bot)
+
+
+@pytest.fixture(scope="class")
 def reader(lite: Api) -> Reader:
     return lite.reader()
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def good(reader: Reader) -> str:
     token: str = reader.tokens["access_token"]
     return token
@@ -59,9 +66,7 @@ class TestShape:
         assert uuid.UUID(claims(good)["sub"])
 
     def test_lifetimes_are_those_of_the_settings(self, reader: Reader) -> None:
-        access, renewal = (
-            claims(reader.tokens[f"{kind}_token"]) for kind in ("access", "refresh")
-        )
+        access, renewal = (claims(reader.tokens[f"{kind}_token"]) for kind in ("access", "refresh"))
         assert access["exp"] - access["iat"] == 3600
         assert renewal["exp"] - renewal["iat"] == 30 * 24 * 3600
 
@@ -69,9 +74,7 @@ class TestShape:
         changes = {"JWT_ACCESS_MIN": "5", "JWT_REFRESH_DAYS": "2"}
         with variant_api(on_sqlite, lite.bot, **changes) as api:
             reader = api.reader()
-        access, renewal = (
-            claims(reader.tokens[f"{kind}_token"]) for kind in ("access", "refresh")
-        )
+        access, renewal = (claims(reader.tokens[f"{kind}_token"]) for kind in ("access", "refresh"))
         assert access["exp"] - access["iat"] == reader.tokens["expires_in"] == 300
         assert renewal["exp"] - renewal["iat"] == 2 * 24 * 3600
 
@@ -86,9 +89,7 @@ class TestMissing:
         assert is_refused(answer, 401, "token_missing")
 
     @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
-    def test_case_of_the_scheme_does_not_matter(
-        self, lite: Api, good: str, scheme: str
-    ) -> None:
+    def test_case_of_the_scheme_does_not_matter(self, lite: Api, good: str, scheme: str) -> None:
         headers = {"Authorization": f"{scheme} {good}"}
         assert lite.client().get("/api/user/status", headers=headers).status_code == 200
 
@@ -117,9 +118,7 @@ class TestInvalid:
                 assert is_refused(with_token(lite, token), 401, "token_invalid")
 
     @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-    def test_other_algorithm_with_the_right_key(
-        self, lite: Api, good: str, algorithm: str
-    ) -> None:
+    def test_other_algorithm_with_the_right_key(self, lite: Api, good: str, algorithm: str) -> None:
         long_key = KEY  # pyjwt asks for longer keys than ours with these
         with pytest.warns(jwt.InsecureKeyLengthWarning):
             token = forge(good, long_key, algorithm)
@@ -188,7 +187,9 @@ class TestInvalid:
         assert is_refused(refresh(lite, token), 401, "token_invalid")
         assert reader.get("/api/user/status").status_code == 200
 
-    def test_panel_session_opens_no_route(self, api: Api) -> None:
+
+class TestPanelSession:
+    def test_opens_no_route(self, api: Api) -> None:
         reader = api.reader()
         sid = uuid.UUID(claims(reader.tokens["access_token"])["sid"])
         with api.app.app_context(), transaction():
@@ -200,11 +201,13 @@ class TestInvalid:
         assert is_refused(answer, 401, "token_invalid")
 
 
-class TestRevoked:
-    def test_unknown_session(self, api: Api) -> None:
+class TestUnknownSession:
+    def test_is_revoked(self, api: Api) -> None:
         token = forge(api.reader().tokens["access_token"], sid=uuid.uuid4().hex)
         assert is_refused(with_token(api, token), 401, "session_revoked")
 
+
+class TestRevoked:
     @pytest.mark.parametrize("kind", ["access", "refresh"])
     @pytest.mark.parametrize("salt", ["", "x", "é", 5])
     def test_other_salt(self, lite: Api, reader: Reader, kind: str, salt: object) -> None:
@@ -235,6 +238,8 @@ class TestExpired:
         with time_machine.travel(clock.now() + timedelta(days=30, seconds=10)):
             assert is_refused(refresh(api, token), 401, "token_expired")
 
+
+class TestExpiredAndForged:
     def test_one_of_the_wrong_key_is_only_invalid(self, lite: Api, good: str) -> None:
         token = forge(good, NEW_KEY, exp=1)
         assert is_refused(with_token(lite, token), 401, "token_invalid")
@@ -269,6 +274,8 @@ class TestKeyRotation:
             answer = refresh(rotated, reader.tokens["refresh_token"])
             assert is_refused(answer, 401, "token_invalid")
 
+
+class TestKeysApart:
     def test_token_of_the_new_key_is_refused_where_it_is_not_known(
         self, lite: Api, on_sqlite: Deployment, bot: BotApiStandIn
     ) -> None:

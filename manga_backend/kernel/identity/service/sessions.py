@@ -167,6 +167,8 @@ def refresh(token: str) -> Tokens:
     if found is None:
         raise SessionRevoked
     session, user = found.Session, found.User
+    if session.kind is not SessionKind.TOKEN:
+        raise TokenInvalid
     if session.ended_at is not None:
         raise SessionReplaced if session.end_reason is EndReason.REPLACED else SessionRevoked
     if user.banned_at is not None or not same_salt(session.salt, claims.salt):
@@ -188,13 +190,22 @@ def refresh(token: str) -> Tokens:
 
 def end_session(user_id: int, session_id: uuid.UUID, reason: EndReason) -> None:
     """End one live session of this user; SessionNotFound for any other."""
+    if not _end_one(user_id, session_id, reason):
+        raise SessionNotFound
+
+
+def sign_out(user_id: int, session_id: uuid.UUID) -> None:
+    """End the caller's own session; may run twice at once."""
+    _end_one(user_id, session_id, EndReason.SIGNED_OUT)
+
+
+def _end_one(user_id: int, session_id: uuid.UUID, reason: EndReason) -> bool:
     done = database.session().execute(
         update(Session)
         .where(Session.id == session_id, Session.user_id == user_id, Session.ended_at.is_(None))
         .values(ended_at=clock.now(), end_reason=reason)
     )
-    if not done.rowcount:  # type: ignore[attr-defined]
-        raise SessionNotFound
+    return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
 def end_sessions(user_id: int, reason: EndReason, *, but: uuid.UUID | None = None) -> int:
