@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     DateTime,
+    Engine,
     Enum,
     Executable,
     Integer,
@@ -251,8 +252,13 @@ def violates(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> boo
 
 def insert_or(model: type[Any]) -> Any:
     """An INSERT that knows ON CONFLICT, for the database at hand."""
-    dialect = session().get_bind().dialect.name
-    return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
+    return insert_for(session().get_bind(), model)
+
+
+def insert_for(bind: Engine | Connection, model: type[Any]) -> Any:
+    """The same for a bind that is no session's."""
+    postgres = bind.dialect.name == "postgresql"
+    return postgresql.insert(model) if postgres else sqlite.insert(model)
 
 
 def serialize_on(name: str) -> None:

@@ -1,7 +1,8 @@
-"""Rate limits: Flask-Limiter for the few guarded routes, its `limits` library for all the rest.
+"""Rate limits: Flask-Limiter for the few guarded routes, one cheap count for all the rest.
 
-One store for all workers when Redis is set; otherwise each worker counts its share in memory. A
-store that is away never blocks a request: memory takes over and the log says so once a minute.
+Guarded routes count for all workers together: in Redis when it is set, else in the database. The
+default limit counts in Redis, or each worker keeps its share in memory. A store that is away never
+blocks a request: memory takes over and the log says so once a minute.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter, RateLimitExceeded
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage, RedisStorage
+from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from werkzeug.exceptions import HTTPException
 
 from manga_backend.kit.i18n import N_
+from manga_backend.kit.jobs import Schedule, jobs, schedules
+from manga_backend.kit.limit_windows import purge_windows
 from manga_backend.kit.principal import UNLIMITED
 from manga_backend.kit.problems import DomainError, from_domain_error
-from manga_backend.kit.settings import CoreSettings, settings
+from manga_backend.kit.settings import CoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,8 @@ ANONYMOUS_LIMIT = "60 per minute"
 REDIS_PATIENCE_SECONDS = 0.3
 RETRY_STORE_SECONDS = 10
 COMPLAIN_SECONDS = 60
+
+PURGE = "ratelimit.purge"
 
 CallerKey = Callable[[], str | None]
 
@@ -60,20 +67,30 @@ def body_field(name: str) -> Any:
     return body.get(name) if isinstance(body, dict) else None
 
 
-def shared(limit: str) -> Callable[[], str]:
-    """A limit for the whole deployment; without Redis each worker keeps its part of it."""
+class MemoryWindows:
+    """Fixed windows of one process. The library's own memory store starts a timer thread every
+    10 ms while requests come in, which costs more than the rest of a request's bookkeeping."""
 
-    def per_store() -> str:
-        core = settings(CoreSettings)
-        return limit if core.redis_url else ";".join(_share(limit, core.workers))
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[int, int], Counter[str]] = {}
 
-    return per_store
+    def hit(self, item: RateLimitItem, key: str) -> bool:
+        """Count one; False when the window was full."""
+        seconds = item.get_expiry()
+        window = int(time.time()) // seconds
+        with self._lock:
+            counts = self._counts.get((seconds, window))
+            if counts is None:
+                self._counts = {k: v for k, v in self._counts.items() if k[0] != seconds}
+                counts = self._counts[(seconds, window)] = Counter()
+            counts[key] += 1
+            return counts[key] <= item.amount
 
 
-def _share(limit: str, workers: int) -> list[str]:
+def _share(limit: str, workers: int) -> list[RateLimitItem]:
     return [
-        f"{max(1, item.amount // workers)} per {item.multiples} {item.GRANULARITY.name}"
-        for item in parse_many(limit)
+        type(item)(max(1, item.amount // workers), item.multiples) for item in parse_many(limit)
     ]
 
 
@@ -89,26 +106,19 @@ limit_route = limiter.limit
 
 
 class DefaultLimit:
-    """The limit that every route keeps: per signed-in user, or per address for all others.
-
-    Stores are made at the first request, since the memory store starts a timer thread.
-    """
+    """The limit that every route keeps: per signed-in user, or per address for all others."""
 
     def __init__(self, core: CoreSettings, caller_key: CallerKey) -> None:
         share = 1 if core.redis_url else core.workers
-        self._user = self._items(core.ratelimit_default, share)
-        self._anonymous = self._items(ANONYMOUS_LIMIT, share)
+        self._user = _share(core.ratelimit_default, share)
+        self._anonymous = _share(ANONYMOUS_LIMIT, share)
         self._redis_url = core.redis_url
         self._caller_key = caller_key
         self._lock = threading.Lock()
         self._shared: FixedWindowRateLimiter | None = None
-        self._memory: FixedWindowRateLimiter | None = None
+        self._memory = MemoryWindows()
         self._away_until = 0.0
         self._complained_at = -COMPLAIN_SECONDS * 1.0
-
-    @staticmethod
-    def _items(limit: str, share: int) -> list[RateLimitItem]:
-        return [item for text in _share(limit, share) for item in parse_many(text)]
 
     def check(self) -> None:
         """Count this request; TooManyRequests when the caller's window is full."""
@@ -132,7 +142,7 @@ class DefaultLimit:
                 if time.monotonic() - self._complained_at >= COMPLAIN_SECONDS:
                     self._complained_at = time.monotonic()
                     log.warning("rate limits count in memory, Redis is away: %s", error)
-        return self._in_memory().hit(item, key)
+        return self._memory.hit(item, key)
 
     def _in_redis(self) -> FixedWindowRateLimiter:
         if self._shared is None:
@@ -145,18 +155,12 @@ class DefaultLimit:
                 self._shared = FixedWindowRateLimiter(storage)
         return self._shared
 
-    def _in_memory(self) -> FixedWindowRateLimiter:
-        if self._memory is None:
-            with self._lock:
-                self._memory = FixedWindowRateLimiter(MemoryStorage())
-        return self._memory
-
 
 def init_app(app: Flask, core: CoreSettings, caller_key: CallerKey) -> None:
     """`caller_key` names the signed-in user of the request at hand, or None."""
     app.config.update(
         RATELIMIT_ENABLED=core.ratelimit_enabled,
-        RATELIMIT_STORAGE_URI=core.redis_url or "memory://",
+        RATELIMIT_STORAGE_URI=core.redis_url or "database://",
         RATELIMIT_STORAGE_OPTIONS=(
             {
                 "socket_timeout": REDIS_PATIENCE_SECONDS,
@@ -165,10 +169,12 @@ def init_app(app: Flask, core: CoreSettings, caller_key: CallerKey) -> None:
             if core.redis_url
             else {}
         ),
-        RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=bool(core.redis_url),
+        RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
         RATELIMIT_KEY_PREFIX="manga_backend",
     )
     limiter.init_app(app)
+    jobs.register(app, PURGE, purge_windows)
+    schedules.register(app, PURGE, Schedule(PURGE, timedelta(hours=1)))
     app.register_error_handler(RateLimitExceeded, _refuse)
     if core.ratelimit_enabled:
         app.before_request(DefaultLimit(core, caller_key).check)

@@ -100,6 +100,15 @@ def upgrade() -> None:
         batch_op.create_index('ix_plans_default', ['product'], unique=True, postgresql_where=sa.text('is_default'), sqlite_where=sa.text('is_default'))
         batch_op.create_index(batch_op.f('ix_plans_product'), ['product'], unique=False)
 
+    op.create_table('rate_limit_windows',
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('count', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_rate_limit_windows'))
+    )
+    with op.batch_alter_table('rate_limit_windows', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_rate_limit_windows_expires_at'), ['expires_at'], unique=False)
+
     op.create_table('scheduled_runs',
     sa.Column('name', sa.Text(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
@@ -544,6 +553,10 @@ def downgrade() -> None:
 
     op.drop_table('statistics_buckets')
     op.drop_table('scheduled_runs')
+    with op.batch_alter_table('rate_limit_windows', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_rate_limit_windows_expires_at'))
+
+    op.drop_table('rate_limit_windows')
     with op.batch_alter_table('plans', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_plans_product'))
         batch_op.drop_index('ix_plans_default', postgresql_where=sa.text('is_default'), sqlite_where=sa.text('is_default'))

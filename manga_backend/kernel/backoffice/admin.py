@@ -41,7 +41,7 @@ from manga_backend.kit.i18n import (
     local_time,
 )
 from manga_backend.kit.problems import DomainError, request_id
-from manga_backend.kit.ratelimit import client_address, limiter, shared
+from manga_backend.kit.ratelimit import client_address, limiter
 
 csrf = CSRFProtect()
 
@@ -278,8 +278,8 @@ class Door(BaseView):
 
 def _throttle(guard: Limiter, name: str) -> None:
     with (
-        guard.limit(shared("10 per minute"), key_func=lambda: f"panel:{client_address()}"),
-        guard.limit(shared("5 per minute"), key_func=lambda: f"panel:{name.lower()[:64]}"),
+        guard.limit("10 per minute", key_func=lambda: f"panel:{client_address()}"),
+        guard.limit("5 per minute", key_func=lambda: f"panel:{name.lower()[:64]}"),
     ):
         pass
 

@@ -17,7 +17,7 @@ from manga_backend.kit.http import Blueprint
 from manga_backend.kit.i18n import language
 from manga_backend.kit.principal import Principal, Widen, principal, public, require
 from manga_backend.kit.problems import DomainError
-from manga_backend.kit.ratelimit import body_field, client_address, limit_route, shared
+from manga_backend.kit.ratelimit import body_field, client_address, limit_route
 
 _CLAIMS = "manga.claims"
 PANEL_SESSION = "sid"
@@ -85,7 +85,7 @@ def _named_user() -> str:
 
 @auth.route("/register", methods=["POST"])
 @public
-@limit_route(shared("5 per minute"))
+@limit_route("5 per minute")
 @auth.refuses(errors.UsernameTaken, errors.TelegramIdTaken)
 @auth.arguments(schemas.RegisterSchema)
 @auth.response(201, schemas.RegisteredSchema)
@@ -98,8 +98,8 @@ def register(new: dict[str, Any]) -> Any:
 
 @auth.route("/login", methods=["POST"])
 @public
-@limit_route(shared("10 per minute"))
-@limit_route(shared("5 per minute"), key_func=_named_user)
+@limit_route("10 per minute")
+@limit_route("5 per minute", key_func=_named_user)
 @auth.refuses(errors.InvalidCredentials, errors.Banned)
 @auth.arguments(schemas.LoginSchema)
 @auth.response(200, schemas.TokensSchema)
@@ -110,7 +110,7 @@ def login(credentials: dict[str, Any]) -> Any:
 
 @auth.route("/refresh", methods=["POST"])
 @public
-@limit_route(shared("60 per minute"))
+@limit_route("60 per minute")
 @auth.refuses(*errors.SESSION_REFUSALS, errors.RefreshReused)
 @auth.doc(security=[{"bearer": []}])
 @auth.response(200, schemas.TokensSchema)
@@ -131,7 +131,7 @@ def logout() -> Any:
 
 @auth.route("/password", methods=["POST"])
 @require(USE_OWN_ACCOUNT)
-@limit_route(shared("10 per minute"))
+@limit_route("10 per minute")
 @auth.refuses(errors.WrongPassword)
 @auth.arguments(schemas.PasswordSchema)
 @auth.response(204)
@@ -174,7 +174,7 @@ def end_session(session_id: uuid.UUID) -> Any:
 
 @auth.route("/telegram/link", methods=["POST"])
 @require(USE_OWN_ACCOUNT)
-@limit_route(shared("5 per minute"))
+@limit_route("5 per minute")
 @auth.response(201, schemas.LinkSchema)
 def make_telegram_link() -> Any:
     """A code for `/start` that proves the caller's Telegram id; good once, for 15 minutes."""

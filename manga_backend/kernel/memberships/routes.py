@@ -13,7 +13,7 @@ from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.payments.queries import receiving_addresses
 from manga_backend.kit.http import Blueprint
 from manga_backend.kit.principal import public
-from manga_backend.kit.ratelimit import client_address, limit_route, shared
+from manga_backend.kit.ratelimit import client_address, limit_route
 from manga_backend.kit.settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +58,7 @@ def _with_admin_secret(view: F) -> F:
 
 @system.route("/coupon", methods=["POST"])
 @public
-@limit_route(shared("10 per minute"))
+@limit_route("10 per minute")
 @_with_admin_secret
 @system.refuses(errors.AdminSecretRequired, errors.AdminSecretWrong, errors.NoDefaultPlan)
 @system.doc(security=[{"admin_secret": []}])

@@ -16,7 +16,7 @@ from manga_backend.kernel.money.payments.service import submit
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
 from manga_backend.kit.principal import principal, require
-from manga_backend.kit.ratelimit import limit_route, shared
+from manga_backend.kit.ratelimit import limit_route
 
 paying = Blueprint(
     "payments_paying",
@@ -40,7 +40,7 @@ def _caller() -> str:
 
 @paying.route("/submit", methods=["POST"])
 @require(PAY)
-@limit_route(shared("10 per minute"), key_func=_caller, exempt_when=_no_coupon)
+@limit_route("10 per minute", key_func=_caller, exempt_when=_no_coupon)
 @idempotent
 @paying.refuses(
     errors.TransactionAlreadyUsed,
