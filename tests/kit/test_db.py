@@ -63,19 +63,19 @@ class TestTransaction:
         assert seen("a")
 
     def test_raise_rolls_back_and_goes_on(self) -> None:
-        with pytest.raises(RuntimeError), transaction():
+        with pytest.raises(RuntimeError), transaction():  # noqa: PT012
             add("a")
             raise RuntimeError
         assert not seen("a")
 
     def test_refusal_rolls_back(self) -> None:
-        with pytest.raises(DomainError), transaction():
+        with pytest.raises(DomainError), transaction():  # noqa: PT012
             add("a")
             raise DomainError
         assert not seen("a")
 
     def test_refusal_that_keeps_changes_commits_and_goes_on(self) -> None:
-        with pytest.raises(Kept), transaction():
+        with pytest.raises(Kept), transaction():  # noqa: PT012
             add("a")
             raise Kept
         assert seen("a")
@@ -102,7 +102,7 @@ class TestAfterCommit:
 
     def test_is_dropped_on_rollback_for_good(self) -> None:
         ran: list[str] = []
-        with pytest.raises(RuntimeError), transaction():
+        with pytest.raises(RuntimeError), transaction():  # noqa: PT012
             after_commit(lambda: ran.append("lost"))
             raise RuntimeError
         with transaction():
@@ -133,7 +133,7 @@ class TestAfterCommit:
 
     def test_runs_for_a_refusal_that_keeps_changes(self) -> None:
         ran: list[str] = []
-        with pytest.raises(Kept), transaction():
+        with pytest.raises(Kept), transaction():  # noqa: PT012
             after_commit(lambda: ran.append("x"))
             raise Kept
         assert ran == ["x"]
@@ -160,7 +160,7 @@ class TestBeforeCommit:
 
     def test_is_dropped_on_rollback(self) -> None:
         ran: list[str] = []
-        with pytest.raises(RuntimeError), transaction():
+        with pytest.raises(RuntimeError), transaction():  # noqa: PT012
             before_commit("sum", lambda: ran.append("x"))
             raise RuntimeError
         with transaction():
@@ -173,7 +173,7 @@ class TestBeforeCommit:
         def fails() -> None:
             raise RuntimeError("no")
 
-        with pytest.raises(RuntimeError), transaction():
+        with pytest.raises(RuntimeError), transaction():  # noqa: PT012
             add("a")
             before_commit("sum", fails)
             after_commit(lambda: ran.append("x"))

@@ -85,15 +85,19 @@ class TestSameKey:
         api.reader().submit()
         assert count_rows(api) == 0
 
-    @pytest.mark.parametrize("key", ["", " ", "a b", "k" * 256, "کلید".encode().decode("latin-1")])
-    def test_of_a_strange_shape_is_bad_input(self, fresh: Api, key: str) -> None:
-        answer = pay(fresh.reader(), key, new_hash())
-        assert answer.status_code == 400
-        assert "Idempotency-Key" in answer.get_json()["errors"]
+    def test_of_a_strange_shape_is_bad_input(self, fresh: Api) -> None:
+        reader = fresh.reader()
+        for key in ("", " ", "a b", "k" * 256, "\xd8\xb4", "tab\there"):
+            answer = pay(reader, key, new_hash())
+            assert answer.status_code == 400
+            assert list(answer.get_json()["errors"]) == ["Idempotency-Key"]
+        assert count_rows(fresh) == 0
 
-    @pytest.mark.parametrize("key", ["!", "~", "k" * 255, "a3f1-00:9/x"])
-    def test_of_a_sane_shape_is_taken(self, fresh: Api, key: str) -> None:
-        assert pay(fresh.reader(), key, new_hash()).status_code == 202
+    def test_of_a_sane_shape_is_taken(self, fresh: Api) -> None:
+        reader, tx_hash = fresh.reader(), new_hash()
+        codes = [pay(reader, key, tx_hash).status_code for key in ("~", "a-1:9/x", "k" * 255)]
+        assert codes == [202, 409, 409]
+        assert count_rows(fresh) == 3
 
     def test_needs_a_session_first(self, fresh: Api) -> None:
         answer = fresh.post("/payment/submit", {"tx_hash": new_hash()}, **{"Idempotency-Key": "k"})
@@ -154,8 +158,7 @@ class TestRunning:
         change_rows(api, leased_until=clock.now() - timedelta(seconds=1))
         assert pay(reader, "key", tx_hash).get_json()["code"] == "transaction_already_used"
 
-    @pytest.mark.parametrize("_", range(3))
-    def test_twenty_at_once_make_one_payment(self, api: Api, _: int) -> None:
+    def test_twenty_at_once_make_one_payment(self, api: Api) -> None:
         reader, tx_hash = api.reader(), new_hash()
         answers = at_once(20, lambda _: pay(reader, "key", tx_hash))
         assert {answer.status_code for answer in answers} <= {202, 409}

@@ -210,7 +210,7 @@ class TestWake:
         assert local_flag("test.work").is_set()
 
     def test_rolled_back_change_wakes_nobody(self, waker: App) -> None:
-        with pytest.raises(RuntimeError), transaction():
+        with pytest.raises(RuntimeError), transaction():  # noqa: PT012
             wake("test.work")
             raise RuntimeError
         assert not local_flag("test.work").is_set()

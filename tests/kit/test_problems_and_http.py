@@ -99,8 +99,8 @@ class TestProblems:
     def test_nul_in_the_path(self, lite: Api) -> None:
         is_problem(lite.client().get("/api/plans%00"), 404, "not_found")
 
-    def test_nul_in_the_query(self, fresh: Api) -> None:
-        is_problem(fresh.reader().get("/api/payments?page=%00"), 400, "invalid_input")
+    def test_nul_in_the_query(self, lite: Api) -> None:
+        is_problem(lite.client().get("/api/plans?product=%00"), 400, "malformed")
 
     def test_page_too_far_is_bad_input(self, fresh: Api) -> None:
         answer = fresh.reader().get("/api/payments?page=100000000000000000000")
@@ -177,7 +177,7 @@ class TestRequestId:
 
     @pytest.mark.parametrize(
         "theirs",
-        ["", " ", "-a", "a b", "a" * 129, "<script>", 'a"b', "شناسه".encode().decode("latin-1")],
+        ["", " ", "-a", "a b", "a" * 129, "<script>", 'a"b', "\xd8\xb4"],
     )
     def test_insane_one_is_replaced(self, lite: Api, theirs: str) -> None:
         answer = lite.client().get("/health", headers={"X-Request-ID": theirs})

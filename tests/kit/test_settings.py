@@ -161,7 +161,7 @@ class TestSecrets:
         [
             "short-Aa1!",
             "a" * 40,
-            "change-me-change-me-change-me-123456",
+            "change-me-" * 4,
             "your_secret_0123456789abcdefghijk",
         ],
         ids=["short", "regular", "change me", "your secret"],
@@ -192,7 +192,13 @@ class TestSecrets:
         ended = subprocess.run(
             [sys.executable, "-c", "import wsgi"],
             cwd=ROOT,
-            env={**values, "SECRET_KEY": "weak", "JWT_SECRET_KEY": "", "ADMIN_SECRET": ""},
+            env={
+                **values,
+                "PATH": os.environ["PATH"],
+                "SECRET_KEY": "weak",
+                "JWT_SECRET_KEY": "",
+                "ADMIN_SECRET": "",
+            },
             capture_output=True,
             text=True,
             check=False,
