@@ -53,7 +53,7 @@ def read_settings(values: Mapping[str, str] | None = None) -> dict[type, Any]:
     product_loaders = [
         import_module(f"manga_backend.products.{name}.settings").load for name in PRODUCTS
     ]
-    return load_settings([*SETTINGS, *product_loaders], values)
+    return load_settings([*SETTINGS, *product_loaders], PRODUCTS, values)
 
 
 def create_app(values: Mapping[str, str] | None = None) -> App:

@@ -195,7 +195,7 @@ class Leadership:
         duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})
         threads = [
             threading.Thread(
-                target=_keep_running,
+                target=keep_running,
                 args=(self._app, name, duty, stepping_down),
                 name=f"duty-{name}",
                 daemon=True,
@@ -214,7 +214,8 @@ class Leadership:
             stepping_down.join(threads, STOP_SECONDS)
 
 
-def _keep_running(app: Flask, name: str, duty: Duty, stop: Stop) -> None:
+def keep_running(app: Flask, name: str, duty: Duty, stop: Stop) -> None:
+    """Run a loop until told to stop; one that raises is logged and started again after 5 s."""
     while not stop.is_set():
         try:
             duty(app, stop)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -174,6 +175,11 @@ def database_url(raw: str, folder: Path) -> str:
     return ""
 
 
+def _minutes_of(zone: ZoneInfo, month: int) -> int:
+    offset = datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta()
+    return int(offset.total_seconds()) // 60
+
+
 def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     """The settings shared by all; `values` is what `env` reads."""
     app_env = env.choice("APP_ENV", ("development", "testing", "production"), "development")
@@ -188,6 +194,8 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder of zones
         env.complain("TIMEZONE", f"{zone!r} is not an IANA time zone")
         timezone = ZoneInfo("UTC")
+    if any(_minutes_of(timezone, month) % 30 for month in (1, 7)):
+        env.complain("TIMEZONE", f"{zone}: its days begin on no half hour, statistics can't follow")
     origins = tuple(
         origin.lower() for origin in env.names("ALLOWED_ORIGINS") or env.names("CORS_ORIGINS")
     )
@@ -232,11 +240,11 @@ Loader = Callable[[Env, CoreSettings], Any]
 
 
 def load_settings(
-    loaders: Iterable[Loader], values: Mapping[str, str] | None = None
+    loaders: Iterable[Loader], products: Collection[str], values: Mapping[str, str] | None = None
 ) -> dict[type, Any]:
     """Read the core settings and each loader's own; raises SettingsError listing every fault.
 
-    Outside production, missing secrets are made once and kept in the instance folder.
+    `products` are the names that PRODUCTS may hold, beside `all`. Outside production, missing secrets are made once and kept in the instance folder.
     """
     found = dict(environment() if values is None else values)
     if (found.get("APP_ENV") or "development").lower() in ("development", "testing"):
@@ -246,6 +254,9 @@ def load_settings(
             found.update({name: kept[name] for name in missing if name in kept})
     env = Env(found)
     core = load_core(env, found)
+    for name in core.products:
+        if name != "all" and name not in products:
+            env.complain("PRODUCTS", f"there is no {name!r}; there is {', '.join(products)}")
     bag: dict[type, Any] = {CoreSettings: core}
     for loader in loaders:
         loaded = loader(env, core)

@@ -101,7 +101,10 @@ class TestLeadership:
         until(lambda: second.leads)
         assert not first.leads
 
-    def test_stop_before_leading_is_fine(self, stand: Callable[[], Candidate]) -> None:
+    def test_stop_before_leading_is_fine(
+        self, stand: Callable[[], Candidate], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leader, "TRY_SECONDS", 0.1)
         first = stand()
         until(lambda: first.leads)
         second = stand()

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from manga_backend.kernel.operations.service import sweepers
 from manga_backend.kit.jobs import QUEUE
-from manga_backend.kit.leader import Stop
+from manga_backend.kit.leader import Stop, keep_running
 from manga_backend.kit.settings import CoreSettings, settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,9 @@ def work(app: Flask, stop: Stop) -> None:
     and locks with the sweepers' threads. What a killed job left undone the rows still ask for.
     """
     threads = [
-        threading.Thread(target=sweep, args=(app, stop), name=f"sweep-{name}", daemon=True)
+        threading.Thread(
+            target=keep_running, args=(app, name, sweep, stop), name=f"sweep-{name}", daemon=True
+        )
         for name, sweep in sweepers.items()
     ]
     for thread in threads:

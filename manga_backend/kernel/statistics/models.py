@@ -10,7 +10,7 @@ from manga_backend.kit.db import Model, enum_type
 
 
 class StatisticsBucket(Model):
-    """What happened in one half hour of UTC (every zone's day begins on a half-hour border)."""
+    """What happened in one half hour of UTC (a day of TIMEZONE begins on its border)."""
 
     __tablename__ = "statistics_buckets"
     __table_args__ = (Index(None, "slot"),)

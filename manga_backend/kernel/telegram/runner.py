@@ -46,7 +46,7 @@ class Poller:
         self._client = client
         self._stop = stop
         self._failures = 0
-        self._problem: str | None = None
+        self._problem: type[TelegramError] | None = None
         self._noted_at = -NOTE_SECONDS
         self._username: str | None = None
 
@@ -76,7 +76,7 @@ class Poller:
         if updates:
             with self._app.app_context(), transaction():
                 service.store_updates(updates)
-            self._handle_waiting()
+        self._handle_waiting()  # also what failed before and may be tried again
 
     def _offset(self) -> int | None:
         with self._app.app_context(), reading(), transaction():
@@ -110,14 +110,15 @@ class Poller:
     def _note(self, error: TelegramError | None) -> None:
         """Log a problem when it begins and when it ends; store it for the readiness check."""
         problem = None if error is None else _in_words(error)
-        changed = problem != self._problem
+        kind = None if error is None else type(error)
+        changed = kind is not self._problem
         if not changed and (problem or time.monotonic() - self._noted_at < NOTE_SECONDS):
             return
         if changed and problem:
             log.error("Telegram: %s", problem)
         elif changed:
             log.info("Telegram answers again")
-        self._problem, self._noted_at = problem, time.monotonic()
+        self._problem, self._noted_at = kind, time.monotonic()
         with self._app.app_context(), transaction():
             service.note_poller(problem=problem, bot_username=self._username)
 
