@@ -281,4 +281,11 @@ class TestLists:
         assert found[TelegramSettings].admin_ids == (2, 1)
 
     def test_products_are_names(self, tmp_path: Path) -> None:
-        assert core(tmp_path, PRODUCTS="manga, vpn").products == ("manga", "vpn")
+        assert core(tmp_path, PRODUCTS="manga, all").products == ("manga", "all")
+
+    def test_unknown_product_is_refused(self, tmp_path: Path) -> None:
+        assert "PRODUCTS: there is no 'manja'" in refused(tmp_path, PRODUCTS="manja")
+
+
+def test_zone_of_quarter_hours_is_refused(tmp_path: Path) -> None:
+    assert "TIMEZONE: Asia/Kathmandu" in refused(tmp_path, TIMEZONE="Asia/Kathmandu")
