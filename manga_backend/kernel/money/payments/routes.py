@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from flask import request
 from flask_smorest.pagination import PaginationParameters
 
 from manga_backend.kernel.money.chains.types import Network
@@ -16,7 +15,7 @@ from manga_backend.kernel.money.payments.service import submit
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
 from manga_backend.kit.principal import principal, require
-from manga_backend.kit.ratelimit import limit_route
+from manga_backend.kit.ratelimit import body_field, limit_route
 
 paying = Blueprint(
     "payments_paying",
@@ -30,8 +29,7 @@ own = Blueprint(
 
 
 def _no_coupon() -> bool:
-    body = request.get_json(silent=True)
-    return not (isinstance(body, dict) and "coupon_code" in body)
+    return body_field("coupon_code") is None
 
 
 def _caller() -> str:
