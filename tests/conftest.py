@@ -44,7 +44,7 @@ def bot() -> Iterator[BotApiStandIn]:
     """Telegram: anyone may be written to, as if all had pressed Start."""
     with BotApiStandIn(open_chats=True) as stand_in:
         for chat in ADMIN_IDS:
-            stand_in.add_person(chat, first_name=f"Admin {chat}")
+            stand_in.add_person(chat, first_name=f"Admin {chat}", language_code="en")
         stand_in.add_group(LOG_CHANNEL, "Log", "channel")
         yield stand_in
 

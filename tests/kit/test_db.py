@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from manga_backend.kit.app import App
 from manga_backend.kit.db import (
-    READS,
     after_commit,
     before_commit,
     db,
@@ -27,7 +26,7 @@ from manga_backend.kit.principal import public
 from manga_backend.kit.problems import DomainError
 from tests.conftest import Deployment
 from tests.support import at_once
-from tests.variants import logged, variant
+from tests.variants import dispose, logged, variant
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -287,7 +286,7 @@ class TestReadOne:
                 ).scalar()
             assert ended
             assert read_one(text("SELECT 2 AS two"), {}) == {"two": 2}
-            db.engines[READS].dispose()
+        dispose(pg_app)
 
     @pytest.mark.usefixtures("inside")
     def test_nothing_is_none(self) -> None:

@@ -9,14 +9,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from manga_backend.app import create_app
-from manga_backend.kernel.identity.service.accounts import register
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kit.app import App
-from manga_backend.kit.db import transaction
 from tests.conftest import Deployment
 from tests.standins.telegram import BotApiStandIn
 from tests.support import PASSWORD, Api, Reader, new_hash
+from tests.variants import variant_api
 
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"|value="([^"]+)"[^>]*name="csrf_token"')
 
@@ -273,13 +271,11 @@ class TestRateLimit:
         self, deployment: Deployment, bot: BotApiStandIn
     ) -> None:
         """Pages count for the visitor, not for the address; static files do not count at all."""
-        app = create_app({**deployment.settings, "RATELIMIT_ENABLED": "1"})
-        api = Api(app, bot)
-        with app.app_context(), transaction():
-            register("boss", PASSWORD, None, role=Role.ADMIN)
-        panel = Panel(api, "boss")
-        seen = {panel.get("/admin/desk/").status_code for _ in range(70)}
-        for _ in range(70):
-            with panel.get("/static/backoffice/backoffice.css") as answer:
-                seen.add(answer.status_code)
+        boss = Api(deployment.app, bot).staff()
+        with variant_api(deployment, bot, RATELIMIT_ENABLED="1") as api:
+            panel = Panel(api, boss.username)
+            seen = {panel.get("/admin/desk/").status_code for _ in range(70)}
+            for _ in range(70):
+                with panel.get("/static/backoffice/backoffice.css") as answer:
+                    seen.add(answer.status_code)
         assert seen == {200}
