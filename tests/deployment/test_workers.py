@@ -82,7 +82,7 @@ class TestPolling:
         )
         assert successor != leader
         assert telegram.concurrent_polls_seen == 0
-        assert telegram.pending_updates() == 0
+        eventually(lambda: telegram.pending_updates() == 0)
         status = web.call("GET", "/api/user/status", token).json()
         assert status["subscription"]["days_remaining"] == 60
 
