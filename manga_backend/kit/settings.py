@@ -244,7 +244,8 @@ def load_settings(
 ) -> dict[type, Any]:
     """Read the core settings and each loader's own; raises SettingsError listing every fault.
 
-    `products` are the names that PRODUCTS may hold, beside `all`. Outside production, missing secrets are made once and kept in the instance folder.
+    `products` are the names that PRODUCTS may hold, beside `all`. Outside production, missing
+    secrets are made once and kept in the instance folder.
     """
     found = dict(environment() if values is None else values)
     if (found.get("APP_ENV") or "development").lower() in ("development", "testing"):
