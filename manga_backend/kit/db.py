@@ -24,6 +24,7 @@ from sqlalchemy import (
     Engine,
     Enum,
     Executable,
+    Index,
     Integer,
     MetaData,
     RowMapping,
@@ -118,6 +119,12 @@ def enum_type(kind: type[StrEnum], name: str) -> Enum:
         length=32,
         values_callable=lambda members: [member.value for member in members],
     )
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows that satisfy `where`, on both databases."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
 
 
 def new_id() -> uuid.UUID:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.approvals.types import State
-from manga_backend.kit.db import Model, enum_type, new_id
-
-_PENDING = text("state = 'pending'")
+from manga_backend.kit.db import Model, enum_type, new_id, partial_index
 
 
 class Approval(Model):
@@ -22,12 +20,7 @@ class Approval(Model):
         UniqueConstraint("kind", "subject_id"),
         CheckConstraint("(state = 'pending') = (decided_at IS NULL)", name="decided_has_time"),
         CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decided_has_actor"),
-        Index(
-            "ix_approvals_pending",
-            "id",
-            postgresql_where=_PENDING,
-            sqlite_where=_PENDING,
-        ),
+        partial_index("ix_approvals_pending", "id", where="state = 'pending'"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)

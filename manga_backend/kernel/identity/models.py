@@ -5,13 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
-from manga_backend.kit.db import BigId, Model, enum_type, new_id
-
-_LIVE = text("ended_at IS NULL")
+from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
 
 
 class User(Model):
@@ -31,12 +29,7 @@ class User(Model):
         ),
         CheckConstraint("phone_verified_at IS NULL OR phone IS NOT NULL", name="verified_phone"),
         Index(None, "created_at"),
-        Index(
-            "ix_users_staff",
-            "role",
-            postgresql_where=text("role <> 'user'"),
-            sqlite_where=text("role <> 'user'"),
-        ),
+        partial_index("ix_users_staff", "role", where="role <> 'user'"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -70,14 +63,7 @@ class Session(Model):
     __table_args__ = (
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended_for_a_reason"),
         CheckConstraint("generation >= 0", name="generation_not_negative"),
-        Index(
-            "ix_sessions_live",
-            "user_id",
-            "kind",
-            "product",
-            postgresql_where=_LIVE,
-            sqlite_where=_LIVE,
-        ),
+        partial_index("ix_sessions_live", "user_id", "kind", "product", where="ended_at IS NULL"),
         Index(None, "expires_at"),
     )
 

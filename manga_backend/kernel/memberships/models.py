@@ -14,14 +14,11 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.memberships.types import Source
-from manga_backend.kit.db import BigId, Model, enum_type, new_id
-
-_DEFAULT = text("is_default")
+from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
 
 
 class Plan(Model):
@@ -31,13 +28,7 @@ class Plan(Model):
     __table_args__ = (
         CheckConstraint("days > 0", name="days_positive"),
         CheckConstraint("price >= 0", name="price_not_negative"),
-        Index(
-            "ix_plans_default",
-            "product",
-            unique=True,
-            postgresql_where=_DEFAULT,
-            sqlite_where=_DEFAULT,
-        ),
+        partial_index("ix_plans_default", "product", where="is_default", unique=True),
     )
 
     code: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.notifications.types import Channel, Status
-from manga_backend.kit.db import BigId, Model, enum_type
-
-_WAITING = text("status IN ('new', 'failed')")
-_UNREAD = text("channel = 'in_app' AND read_at IS NULL")
+from manga_backend.kit.db import BigId, Model, enum_type, partial_index
 
 
 class Notification(Model):
@@ -22,25 +19,13 @@ class Notification(Model):
     __table_args__ = (
         CheckConstraint("channel <> 'telegram' OR chat_id IS NOT NULL", name="telegram_has_chat"),
         CheckConstraint("channel <> 'in_app' OR user_id IS NOT NULL", name="in_app_has_user"),
-        Index(
-            "ix_notifications_waiting",
-            "priority",
-            "due_at",
-            postgresql_where=_WAITING,
-            sqlite_where=_WAITING,
+        partial_index(
+            "ix_notifications_waiting", "priority", "due_at", where="status IN ('new', 'failed')"
         ),
-        Index(
-            "ix_notifications_unread",
-            "user_id",
-            postgresql_where=_UNREAD,
-            sqlite_where=_UNREAD,
+        partial_index(
+            "ix_notifications_unread", "user_id", where="channel = 'in_app' AND read_at IS NULL"
         ),
-        Index(
-            "ix_notifications_dead",
-            "id",
-            postgresql_where=text("status = 'dead'"),
-            sqlite_where=text("status = 'dead'"),
-        ),
+        partial_index("ix_notifications_dead", "id", where="status = 'dead'"),
         Index(None, "user_id", "id"),
         Index(None, "subject"),
         Index(None, "chat_id", "status"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manga_backend.kit.db import Model
+from manga_backend.kit.db import Model, partial_index
 
 MAX_ATTEMPTS = 3
 
@@ -18,12 +18,7 @@ class TelegramUpdate(Model):
 
     __tablename__ = "telegram_updates"
     __table_args__ = (
-        Index(
-            "ix_telegram_updates_waiting",
-            "update_id",
-            postgresql_where=text("handled_at IS NULL"),
-            sqlite_where=text("handled_at IS NULL"),
-        ),
+        partial_index("ix_telegram_updates_waiting", "update_id", where="handled_at IS NULL"),
         Index(None, "handled_at"),
     )
 

@@ -6,12 +6,12 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
-from manga_backend.kit.db import BigId, Model, enum_type, new_id
+from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
 
 INVOICE_STEPS: dict[InvoiceStatus, frozenset[InvoiceStatus]] = {
     InvoiceStatus.DRAFT: frozenset({InvoiceStatus.OPEN, InvoiceStatus.CANCELLED}),
@@ -26,9 +26,6 @@ PAYMENT_STEPS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
         {PaymentStatus.APPROVED, PaymentStatus.REJECTED, PaymentStatus.EXPIRED}
     ),
 }
-
-_TAKEN = text("status IN ('pending', 'approved') AND tx_hash IS NOT NULL")
-_APPROVED = text("status = 'approved'")
 
 
 class Invoice(Model):
@@ -67,20 +64,15 @@ class Payment(Model):
             "method <> 'crypto' OR tx_hash IS NULL OR network IS NOT NULL", name="hash_has_network"
         ),
         # One hash, one payment: whoever is second, on any network, finds it taken.
-        Index(
+        partial_index(
             "ix_payments_tx_hash",
             "tx_hash",
+            where="status IN ('pending', 'approved') AND tx_hash IS NOT NULL",
             unique=True,
-            postgresql_where=_TAKEN,
-            sqlite_where=_TAKEN,
         ),
         Index(None, "tx_hash", "user_id"),
-        Index(
-            "ix_payments_invoice_settled",
-            "invoice_id",
-            unique=True,
-            postgresql_where=_APPROVED,
-            sqlite_where=_APPROVED,
+        partial_index(
+            "ix_payments_invoice_settled", "invoice_id", where="status = 'approved'", unique=True
         ),
         Index(None, "invoice_id"),
         Index(None, "user_id", "status"),
