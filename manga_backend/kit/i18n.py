@@ -118,7 +118,13 @@ def local_time(moment: datetime | None, *, with_time: bool = True) -> str:
     if language() == "fa":
         jalali: Any = JalaliDateTime
         return str(jalali(local).strftime(shape, locale="fa"))
-    return local.strftime(shape.replace("/", "-"))
+    written = local.strftime(shape.replace("/", "-"))
+    # After Arabic letters a bare date would be laid out day first (UAX #9).
+    return (
+        f"\N{LEFT-TO-RIGHT ISOLATE}{written}\N{POP DIRECTIONAL ISOLATE}"
+        if (language() in RIGHT_TO_LEFT)
+        else written
+    )
 
 
 def left_to_right(text: Any) -> Markup:

@@ -76,19 +76,19 @@ class ProblemSchema(ma.Schema):
 
 
 _BY_STATUS = {
-    400: ("malformed", N_("The request could not be understood.")),
+    400: ("malformed", N_("The request could not be read.")),
     401: ("unauthorized", N_("Sign in first.")),
     403: ("forbidden", N_("You may not do this.")),
     404: ("not_found", N_("There is nothing here.")),
-    405: ("method_not_allowed", N_("This address does not take this method.")),
-    406: ("not_acceptable", N_("This answer exists only as JSON.")),
+    405: ("method_not_allowed", N_("This address does not support this method.")),
+    406: ("not_acceptable", N_("This response is available only as JSON.")),
     408: ("request_timeout", N_("The request took too long to arrive.")),
     409: ("conflict", N_("This is no longer possible.")),
     413: ("too_large", N_("The request is too large.")),
     415: ("unsupported_media_type", N_("Send JSON with Content-Type: application/json.")),
     429: ("too_many_requests", N_("Too many requests. Wait a little.")),
     500: ("internal_error", N_("Something broke on our side. It has been reported.")),
-    503: ("dependency_away", N_("A part of the service is away. Try again shortly.")),
+    503: ("dependency_away", N_("Part of the service is unavailable. Please try again shortly.")),
 }
 
 

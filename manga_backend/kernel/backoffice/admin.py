@@ -317,11 +317,11 @@ class AuditView(ListView):
             "channel": gettext("Channel"),
             "action": gettext("Action"),
             "subject_type": gettext("About"),
-            "subject_id": gettext("Id"),
-            "address": gettext("Address"),
+            "subject_id": gettext("ID"),
+            "address": gettext("IP address"),
             "before": gettext("Before"),
             "after": gettext("After"),
-            "previous_hash": gettext("Hash before"),
+            "previous_hash": gettext("Previous hash"),
             "hash": gettext("Hash"),
         }
 

@@ -130,8 +130,8 @@ class UsersView(ListView):
         return {
             "username": gettext("Username"),
             "username_key": gettext("Username"),
-            "public_id": gettext("Id"),
-            "telegram_id": gettext("Telegram id"),
+            "public_id": gettext("ID"),
+            "telegram_id": gettext("Telegram ID"),
             "telegram_verified_at": gettext("Telegram verified"),
             "phone": gettext("Phone"),
             "phone_verified_at": gettext("Phone verified"),
@@ -139,7 +139,7 @@ class UsersView(ListView):
             "language": gettext("Language"),
             "created_at": gettext("Registered"),
             "banned_at": gettext("Banned"),
-            "ban_reason": gettext("Reason of the ban"),
+            "ban_reason": gettext("Ban reason"),
         }
 
     def render(self, template: str, **kwargs: Any) -> Any:

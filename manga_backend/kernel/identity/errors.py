@@ -84,7 +84,7 @@ class TelegramIdTaken(DomainError):
 
     status = 409
     code = "telegram_id_taken"
-    detail = N_("Another account uses this Telegram id.")
+    detail = N_("Another account uses this Telegram ID.")
 
 
 class WrongPassword(DomainError):

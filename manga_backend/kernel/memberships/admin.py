@@ -111,7 +111,7 @@ class IssueCouponsView(PanelView):
         valid_days = whole_number("valid_days", 1, MAX_DAYS)
         unreadable_end = valid_days is None and bool(_note("valid_days"))
         if days is None or count is None or max_uses is None or unreadable_end:
-            tell(gettext("Write whole numbers within the bounds below the fields."), "error")
+            tell(gettext("Enter whole numbers within the limits shown below the fields."), "error")
             return []
         expires_at = clock.now() + timedelta(days=valid_days) if valid_days else None
         made: list[str] = []

@@ -35,8 +35,9 @@ class CouponsView(ListView):
             "code": gettext("Code"),
             "batch_id": gettext("Batch"),
             "days": gettext("Days"),
+            "gift": gettext("Gift"),
             "uses": gettext("Used"),
-            "max_uses": gettext("Uses at most"),
+            "max_uses": gettext("Max uses"),
             "expires_at": gettext("Until"),
-            "created_at": gettext("Made"),
+            "created_at": gettext("Created"),
         }

@@ -35,4 +35,4 @@ class CouponAlreadyUsed(DomainError):
 
     status = 409
     code = "coupon_already_used"
-    detail = N_("You have used this coupon already.")
+    detail = N_("You have already used this coupon.")

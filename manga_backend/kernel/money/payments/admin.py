@@ -46,7 +46,7 @@ class PaymentsView(ListView):
     def column_labels(self) -> dict[str, str]:
         """Headings in the reader's language."""
         return {
-            "id": gettext("Id"),
+            "id": gettext("ID"),
             "user_id": gettext("User"),
             "submitted_at": gettext("Sent"),
             "method": gettext("Method"),

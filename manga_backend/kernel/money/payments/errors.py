@@ -19,7 +19,7 @@ class TooManyPending(DomainError):
 
     status = 409
     code = "too_many_pending"
-    detail = N_("Three of your payments wait for a decision already. Please wait for it.")
+    detail = N_("Three of your payments are already waiting for a decision. Please wait for it.")
 
 
 class PaymentNotFound(DomainError):
@@ -35,4 +35,4 @@ class PaymentNotPending(DomainError):
 
     status = 409
     code = "already_decided"
-    detail = N_("This payment has been decided already.")
+    detail = N_("This payment has already been decided.")

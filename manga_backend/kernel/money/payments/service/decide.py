@@ -44,7 +44,7 @@ class PaymentSubject:
             telegram += " " + gettext("(not verified)")
         facts = [
             Fact(gettext("Username"), user.label),
-            Fact(gettext("Telegram id"), telegram),
+            Fact(gettext("Telegram ID"), telegram),
             *(Fact(label, text) for label, text in self._item_facts(payment)),
             Fact(gettext("Price"), f"{Money(invoice.amount, invoice.currency)} {invoice.currency}"),
         ]
