@@ -29,13 +29,14 @@ timeout = 60
 graceful_timeout = 20
 keepalive = 5
 loglevel = _core.log_level
+forwarded_allow_ips = ""  # proxies are TRUSTED_PROXIES' business alone (kit/app.py)
 accesslog = None
 errorlog = "-"
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
-def on_starting(_server: Any) -> None:
+def on_starting(server: Any) -> None:
     """Refuse to start with unusable settings: one message instead of one from each worker."""
     checked = subprocess.run(
         [sys.executable, "-c", "import wsgi"], cwd=_FOLDER, capture_output=True, text=True
@@ -43,6 +44,8 @@ def on_starting(_server: Any) -> None:
     if checked.returncode:
         sys.stderr.write(checked.stderr)
         sys.exit(1)
+    if _core.app_env == "production" and _core.database_url.startswith("sqlite"):
+        server.log.warning("SQLite in production: fine for one machine; PostgreSQL is meant")
 
 
 def post_worker_init(worker: Any) -> None:

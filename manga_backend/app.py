@@ -11,6 +11,7 @@ from manga_backend.kernel.approvals import wiring as approvals
 from manga_backend.kernel.backoffice import wiring as backoffice
 from manga_backend.kernel.identity import settings as identity_settings
 from manga_backend.kernel.identity import wiring as identity
+from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.coupons import wiring as coupons
@@ -83,7 +84,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     jobs.register(app, "idempotency.purge", purge_idempotency_keys)
     schedules.register(app, "idempotency.purge", Schedule("idempotency.purge", timedelta(hours=1)))
     add_duty(app, "schedules", scheduler)
-    identity.provide_door(app)
+    doors.require(app, "auth")
     offers.require(app, "plan")
     gifts.require(app, "days")
     fulfilments.require(app, memberships.FULFILMENT)

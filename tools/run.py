@@ -58,13 +58,14 @@ class Children:
 def main() -> int:
     """Serve until Ctrl-C."""
     # Imported here: a broken setting must be told in our words, not as a traceback of an import.
-    from manga_backend.kit.settings import Env, SettingsError, environment, load_core
+    from manga_backend.app import read_settings
+    from manga_backend.kit.settings import CoreSettings, SettingsError, environment
 
     values = environment()
-    core = load_core(Env(values), values)
     children = Children()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        core: CoreSettings = read_settings(values)[CoreSettings]
         _check_free(core.bind)
         stand_in = None
         if core.development and not values.get("TELEGRAM_BOT_TOKEN", "").strip():

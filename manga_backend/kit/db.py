@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, registry
 
-from manga_backend.kit.settings import ROOT, CoreSettings, settings
+from manga_backend.kit.settings import ROOT, CoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,9 @@ class UtcDateTime(TypeDecorator[datetime]):
             return value
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+
+MAX_ID = 2**63 - 1
+"""The largest number that a key of ours, and both databases, can hold."""
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit key that SQLite can count up by itself."""
@@ -283,7 +286,8 @@ def serialize_on(name: str) -> None:
 def configure(app: Flask, core: CoreSettings) -> None:
     """Two engines on one database: transactions, and single reads on autocommit."""
     url = core.database_url
-    options: dict[str, Any] = {"pool_recycle": POOL_RECYCLE_SECONDS}
+    # Parameters hold password hashes and salts: they must not come with an error into the log.
+    options: dict[str, Any] = {"pool_recycle": POOL_RECYCLE_SECONDS, "hide_parameters": True}
     if url.startswith("postgresql"):
         options |= {
             "pool_size": max(core.threads, 1) + 2,
@@ -329,8 +333,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     if not _reading.get():
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def is_sqlite() -> bool:
-    """Whether the embedded database serves this app."""
-    return settings(CoreSettings).database_url.startswith("sqlite")

@@ -96,6 +96,14 @@ class StrictParser(FlaskParser):
 _PARSER = StrictParser()
 
 
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "The same key, user and body within 24 h: the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
 class Refused:
     """The documented refusals of one route, gathered by status."""
 
@@ -177,6 +185,8 @@ class Blueprint(SmorestBlueprint):
             refused.add(403, "forbidden", f"The right {access} is missing.")
         if not is_unlimited:
             refused.add(429, "too_many_requests", "Wait for Retry-After seconds.")
+        if info.get("idempotent"):
+            doc.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
         refused.add(503, "dependency_away", "The database is away.")
         responses = doc.setdefault("responses", {})
         for status in (400, 422):  # smorest's own words for bad arguments

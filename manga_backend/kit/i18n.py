@@ -54,12 +54,6 @@ def gettext_lazy(message: str) -> LazyString:
     return LazyString(gettext, message)
 
 
-def ngettext(singular: str, plural: str, number: int, **params: Any) -> str:
-    """The right plural form for `number`, which is also a parameter."""
-    text = str(_catalog(language()).ungettext(singular, plural, number))
-    return text % {"num": local_digits(str(number)), **params}
-
-
 def language() -> str:
     """The forced language, else the caller's profile, else Accept-Language, else the default."""
     forced = _forced.get()
@@ -73,7 +67,12 @@ def language() -> str:
     chosen = request.environ.get(_CALLER)
     if chosen:
         return str(chosen)
-    return request.accept_languages.best_match(LANGUAGES) or default
+    return asked_language() or default
+
+
+def asked_language() -> str | None:
+    """The best of our languages that Accept-Language names; None when it names none."""
+    return request.accept_languages.best_match(LANGUAGES)
 
 
 def set_caller_language(chosen: str | None) -> None:

@@ -98,11 +98,12 @@ def idempotent(view: F) -> F:
         _store(row_id, response)
         return response
 
+    once.__dict__.setdefault("_apidoc", {})["idempotent"] = True
     return once  # type: ignore[return-value]
 
 
 def _fingerprint() -> str:
-    parts = (request.method, request.path, request.get_data().decode("latin-1"))
+    parts = (request.method, request.path.rstrip("/"), request.get_data().decode("latin-1"))
     return hashlib.sha256("\n".join(parts).encode("latin-1", "replace")).hexdigest()
 
 

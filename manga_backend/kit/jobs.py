@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import redis
 from flask import Flask, current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import Text, select
+from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import Model, after_commit, session, transaction
+from manga_backend.kit.db import Model, after_commit, transaction
 from manga_backend.kit.leader import Stop
+from manga_backend.kit.logging import Outage
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -75,6 +75,7 @@ class _Broker:
         )
         self.queue = Queue(QUEUE, connection=self.connection, serializer=JSONSerializer)
         self._away_until = 0.0
+        self.outage = Outage(log, "Redis is away, the sweepers do its work", "Redis answers again")
 
     def wake(self, name: str) -> None:
         if time.monotonic() < self._away_until:
@@ -82,9 +83,10 @@ class _Broker:
         try:
             if self.connection.set(_flag(name), 1, nx=True, ex=WAKE_SECONDS):
                 self.queue.enqueue(run, name, result_ttl=0, failure_ttl=3600, job_timeout=900)
+            self.outage.ends()
         except redis.RedisError as error:
             self._away_until = time.monotonic() + REDIS_RETRY_SECONDS
-            log.warning("Redis is away, the sweeper will do what %s was woken for: %s", name, error)
+            self.outage.begins(error)
 
     def woken(self, name: str) -> None:
         try:
@@ -212,12 +214,8 @@ def scheduler(app: Flask, stop: Stop) -> None:
             try:
                 pause = tick()
             except redis.RedisError as error:
-                log.warning("schedules wait, Redis is away: %s", error)
+                if (redis_broker := broker()) is not None:
+                    redis_broker.outage.begins(error)
                 pause = REDIS_RETRY_SECONDS
         with stop.idle():
             stop.wait(pause)
-
-
-def list_scheduled_runs() -> list[Any]:
-    """All schedules with their last run, by name."""
-    return list(session().scalars(select(ScheduledRun).order_by(ScheduledRun.name)))

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import Model, db, insert_for, transaction
+from manga_backend.kit.db import READS, Model, db, insert_for, transaction
 
 
 class RateLimitWindow(Model):
@@ -91,7 +91,7 @@ class DatabaseStorage(Storage):
         statement = select(RateLimitWindow.count, RateLimitWindow.expires_at).where(
             RateLimitWindow.key == key, RateLimitWindow.expires_at > _moment(time.time())
         )
-        with db.engines["reads"].connect() as connection:
+        with db.engines[READS].connect() as connection:
             return connection.execute(statement).first()
 
 

@@ -96,3 +96,23 @@ def configure(level: str, *, as_json: bool, secrets: Iterable[str]) -> None:
             },
         }
     )
+
+
+class Outage:
+    """Tells that something is away when that begins, and that it is back; not on every attempt."""
+
+    def __init__(self, logger: logging.Logger, away: str, back: str) -> None:
+        self._log, self._away, self._back = logger, away, back
+        self._lasts = False
+
+    def begins(self, reason: object) -> None:
+        """Failed: the first time is an error line."""
+        if not self._lasts:
+            self._lasts = True
+            self._log.error("%s: %s", self._away, reason)
+
+    def ends(self) -> None:
+        """Worked: the first time after a failure is an info line."""
+        if self._lasts:
+            self._lasts = False
+            self._log.info("%s", self._back)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from decimal import Decimal
 
 EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
 """How many decimals one unit of each currency has (facts.md iv; ISO 4217)."""
 
 MAX_MINOR = 2**63 - 1
-
-_AMOUNT = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18})?")
-
-
-class CurrencyMismatch(ValueError):
-    """Amounts of two currencies met in one sum."""
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -31,23 +23,8 @@ class Money:
         if abs(self.amount) > MAX_MINOR:
             raise ValueError("amount does not fit 64 bits")
 
-    def __add__(self, other: Money) -> Money:
-        if other.currency != self.currency:
-            raise CurrencyMismatch(f"{self.currency} and {other.currency}")
-        return Money(self.amount + other.amount, self.currency)
-
     def __str__(self) -> str:
         return decimal_string(self.amount, self.currency)
-
-    @classmethod
-    def parse(cls, text: str, currency: str) -> Money:
-        """From `12.5`; ValueError for signs, exponents, NaN or more decimals than there are."""
-        if not _AMOUNT.fullmatch(text):
-            raise ValueError(f"not an amount: {text!r}")
-        scaled = Decimal(text).scaleb(EXPONENTS[currency])
-        if scaled != scaled.to_integral_value():
-            raise ValueError(f"{currency} has only {EXPONENTS[currency]} decimals")
-        return cls(int(scaled), currency)
 
 
 def decimal_string(amount: int, currency: str) -> str:

@@ -163,6 +163,10 @@ def _flat(messages: Any) -> Any:
 
 def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
     """503 when the database is away or busy; anything else is a fault of ours."""
+    if getattr(getattr(error, "orig", None), "pgcode", None) in _COLLISIONS:
+        log.warning("two transactions stood in each other's way: %s", str(error).splitlines()[0])
+        code, detail = _BY_STATUS[503]
+        return problem(503, code, gettext(detail), headers={"Retry-After": "1"})
     if _is_away(error):
         log.error("database away or busy: %s", str(error).splitlines()[0])
         code, detail = _BY_STATUS[503]
@@ -171,6 +175,7 @@ def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
     return from_unexpected(error)
 
 
+_COLLISIONS = ("40001", "40P01")  # serialization failure, deadlock
 _SQLITE_AWAY = ("locked", "unable to open", "disk i/o", "readonly", "read-only", "is full")
 
 

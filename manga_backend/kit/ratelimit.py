@@ -27,11 +27,10 @@ from manga_backend.kit.jobs import Schedule, jobs, schedules
 from manga_backend.kit.limit_windows import purge_windows
 from manga_backend.kit.principal import UNLIMITED
 from manga_backend.kit.problems import DomainError, from_domain_error
-from manga_backend.kit.settings import CoreSettings
+from manga_backend.kit.settings import CoreSettings, settings
 
 log = logging.getLogger(__name__)
 
-ANONYMOUS_LIMIT = "60 per minute"
 REDIS_PATIENCE_SECONDS = 0.3
 RETRY_STORE_SECONDS = 10
 COMPLAIN_SECONDS = 60
@@ -102,7 +101,16 @@ def _refuse(_error: RateLimitExceeded) -> Response:
 
 
 limiter = Limiter(client_address)
-limit_route = limiter.limit
+
+
+def limit_of(name: str) -> Callable[[], str]:
+    """The limit of this name as the running app is set (kit/settings.RATELIMITS)."""
+    return lambda: settings(CoreSettings).ratelimits[name]
+
+
+def limit_route(name: str, key: Callable[[], str] = client_address, **more: Any) -> Any:
+    """Keep a named limit on a view, counted by `key` for all workers together."""
+    return limiter.limit(limit_of(name), key_func=key, **more)
 
 
 class DefaultLimit:
@@ -110,8 +118,8 @@ class DefaultLimit:
 
     def __init__(self, core: CoreSettings, caller_key: CallerKey) -> None:
         share = 1 if core.redis_url else core.workers
-        self._user = _share(core.ratelimit_default, share)
-        self._anonymous = _share(ANONYMOUS_LIMIT, share)
+        self._user = _share(core.ratelimits["default"], share)
+        self._anonymous = _share(core.ratelimits["anonymous"], share)
         self._redis_url = core.redis_url
         self._caller_key = caller_key
         self._lock = threading.Lock()

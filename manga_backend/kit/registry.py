@@ -47,13 +47,9 @@ class Registry(Generic[H]):
         """All pairs, in order of registration."""
         return list(self._handlers().items())
 
-    def has(self, app: Host, key: str) -> bool:
-        """At start: whether the key is taken."""
-        return key in app.extensions.get(self._slot, {})
-
     def require(self, app: Host, *keys: str) -> None:
         """At start: RuntimeError if one of `keys` has no handler."""
-        missing = [key for key in keys if not self.has(app, key)]
+        missing = [key for key in keys if key not in app.extensions.get(self._slot, {})]
         if missing:
             raise RuntimeError(f"{self.name}: nothing is registered for {', '.join(missing)}")
 

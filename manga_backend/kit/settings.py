@@ -16,6 +16,8 @@ import environs
 from dotenv import dotenv_values
 from flask import current_app
 from limits import parse_many
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 T = TypeVar("T")
 
@@ -81,6 +83,21 @@ class Env(environs.Env):
             raise SettingsError(f"The settings are not usable:\n{lines}")
 
 
+RATELIMITS = {
+    "default": "200 per minute",
+    "anonymous": "60 per minute",
+    "register": "5 per minute",
+    "login": "10 per minute",
+    "login_name": "5 per minute",
+    "refresh": "60 per minute",
+    "code": "5 per minute",
+    "password": "10 per minute",
+    "coupon": "10 per minute",
+    "secret": "10 per minute",
+}
+"""Each is settable as RATELIMIT_<NAME>, in the syntax of Flask-Limiter (kernel.md §1)."""
+
+
 @dataclass(frozen=True)
 class CoreSettings:
     """What every part of the app may ask for; names as in `.env.example`."""
@@ -100,7 +117,8 @@ class CoreSettings:
     timezone: ZoneInfo
     default_language: str
     ratelimit_enabled: bool
-    ratelimit_default: str
+    ratelimits: dict[str, str]
+    """By the names of RATELIMITS."""
     web_app_url: str
 
     @property
@@ -118,10 +136,15 @@ def environment(env_file: Path | None = None) -> dict[str, str]:
 
 
 def instance_path(values: Mapping[str, str]) -> Path:
-    """Where SQLite, locks and kept secrets lie; made when missing."""
-    path = Path(values.get("INSTANCE_PATH") or ROOT / "instance").expanduser()
+    """Where SQLite, locks and kept secrets lie; made when missing. SettingsError if it can't be."""
+    path = Path((values.get("INSTANCE_PATH") or "").strip() or ROOT / "instance").expanduser()
     path = path if path.is_absolute() else ROOT / path
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The settings are not usable:\n  INSTANCE_PATH: {path}: {error.strerror}"
+        ) from None
     return path
 
 
@@ -148,9 +171,11 @@ def kept_secrets(folder: Path) -> dict[str, str]:
 def read_secret(env: Env, name: str, app_env: str) -> str:
     """A secret of at least 32 characters that is not an example's; weak ones only in testing."""
     value = env.str(name, "") or ""
-    if app_env == "production" and len(value) < MIN_SECRET_LENGTH:
-        state = "is missing" if not value else f"has only {len(value)} characters"
-        env.complain(name, f"{state}; production needs at least {MIN_SECRET_LENGTH}")
+    if not value and app_env != "development":
+        env.complain(name, f"is missing; {app_env} needs it")
+    elif app_env == "production" and len(value) < MIN_SECRET_LENGTH:
+        words = f"has only {len(value)} characters; production needs at least {MIN_SECRET_LENGTH}"
+        env.complain(name, words)
     elif app_env == "production" and (
         len(set(value)) < 8 or re.search(r"change.?me|example|default|your.?secret", value, re.I)
     ):
@@ -165,7 +190,8 @@ def database_url(raw: str, folder: Path) -> str:
     scheme, separator, rest = raw.partition("://")
     family = scheme.lower().partition("+")[0]
     if family in ("postgres", "postgresql", "psql", "pgsql") and separator:
-        return f"postgresql+psycopg2://{rest}"
+        # asyncpg's own name of libpq's option.
+        return f"postgresql+psycopg2://{re.sub('([?&])ssl=', r'\1sslmode=', _spread_hosts(rest))}"
     if family == "sqlite" and separator:
         location = rest.removeprefix("/")
         if location in ("", ":memory:"):
@@ -175,9 +201,40 @@ def database_url(raw: str, folder: Path) -> str:
     return ""
 
 
+def _spread_hosts(rest: str) -> str:
+    """libpq's `one:5432,two:5432/name` in SQLAlchemy's way: `/name?host=one:5432&host=two:5432`."""
+    authority, slash, tail = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    if "," not in hosts:
+        return rest
+    name, _, query = tail.partition("?")
+    queries = [f"host={host}" for host in hosts.split(",")] + ([query] if query else [])
+    return f"{user}{at}{slash or '/'}{name}?{'&'.join(queries)}"
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    return True
+
+
 def _minutes_of(zone: ZoneInfo, month: int) -> int:
     offset = datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta()
     return int(offset.total_seconds()) // 60
+
+
+def _ratelimits(env: Env) -> dict[str, str]:
+    found = {}
+    for name, default in RATELIMITS.items():
+        variable = f"RATELIMIT_{name.upper()}"
+        found[name] = env.str(variable, default) or default
+        try:
+            parse_many(found[name])
+        except ValueError:
+            env.complain(variable, f"{found[name]!r} is not a limit like `{default}`")
+    return found
 
 
 def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
@@ -186,7 +243,7 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     folder = instance_path(values)
     raw_url = env.str("DATABASE_URL", "") or ""
     url = database_url(raw_url, folder)
-    if not url:
+    if not url or not _is_usable(url):
         env.complain("DATABASE_URL", "must be a sqlite:/// file or a postgresql:// address")
     zone = env.str("TIMEZONE", "Asia/Tehran") or "UTC"
     try:
@@ -205,16 +262,18 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
                 "ALLOWED_ORIGINS", f"{origin!r} is not an origin like https://shop.example"
             )
     bind = env.str("BIND", "127.0.0.1:8000") or ""
-    if not re.fullmatch(r"(unix:.+|.+:\d+)", bind):
+    port = re.fullmatch(r".*:(\d{1,5})", bind)
+    if not bind.startswith("unix:") and not (port and int(port.group(1)) < 65536):
         env.complain("BIND", f"{bind!r} is neither host:port nor unix:path")
+    web_app_url = env.str("WEB_APP_URL", "") or ""
+    if web_app_url and not re.fullmatch(r"https?://\S+", web_app_url):
+        env.complain("WEB_APP_URL", "must be an http:// or https:// address")
     redis_url = env.str("REDIS_URL", "") or ""
     if redis_url and not re.match(r"rediss?://", redis_url):
         env.complain("REDIS_URL", "must be a redis:// or rediss:// address")
-    limit = env.str("RATELIMIT_DEFAULT", "200 per minute") or ""
-    try:
-        parse_many(limit)
-    except ValueError:
-        env.complain("RATELIMIT_DEFAULT", f"{limit!r} is not a limit like `200 per minute`")
+    products = env.names("PRODUCTS", "manga")
+    if not products:
+        env.complain("PRODUCTS", "names no product")
     return CoreSettings(
         app_env=app_env,
         database_url=url,
@@ -227,12 +286,12 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
         workers=env.number("WEB_CONCURRENCY", 2, least=1, most=512),
         threads=env.number("GUNICORN_THREADS", 1, least=1, most=512),
         log_level=env.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
-        products=env.names("PRODUCTS", "manga"),
+        products=products,
         timezone=timezone,
         default_language=env.choice("DEFAULT_LANGUAGE", LANGUAGES, "fa"),
         ratelimit_enabled=bool(env.bool("RATELIMIT_ENABLED", True)),
-        ratelimit_default=limit,
-        web_app_url=env.str("WEB_APP_URL", "") or "",
+        ratelimits=_ratelimits(env),
+        web_app_url=web_app_url,
     )
 
 
@@ -244,11 +303,11 @@ def load_settings(
 ) -> dict[type, Any]:
     """Read the core settings and each loader's own; raises SettingsError listing every fault.
 
-    `products` are the names that PRODUCTS may hold, beside `all`. Outside production, missing
+    `products` are the names that PRODUCTS may hold, beside `all`. In development missing
     secrets are made once and kept in the instance folder.
     """
     found = dict(environment() if values is None else values)
-    if (found.get("APP_ENV") or "development").lower() in ("development", "testing"):
+    if (found.get("APP_ENV") or "development").lower() == "development":
         missing = [name for name in SECRET_NAMES if not (found.get(name) or "").strip()]
         if missing:
             kept = kept_secrets(instance_path(found))

@@ -15,6 +15,7 @@ from manga_backend.kernel.approvals.errors import (
 )
 from manga_backend.kernel.approvals.messages import DECIDED, KIND, LOG_LINE, QUESTION, subject_key
 from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.permissions import DECIDE
 from manga_backend.kernel.approvals.types import Decision, State, Subject
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel
@@ -23,7 +24,7 @@ from manga_backend.kernel.identity.queries import (
     languages_of,
     list_telegram_admins,
 )
-from manga_backend.kernel.identity.types import Role
+from manga_backend.kernel.identity.service.sessions import permissions_of
 from manga_backend.kernel.notifications.queries import list_told
 from manga_backend.kernel.notifications.service import (
     edit_message,
@@ -50,12 +51,12 @@ def file_approval(kind: str, subject_id: str) -> Approval:
     approval = Approval(kind=kind, subject_id=subject_id, created_at=clock.now())
     session().add(approval)
     session().flush()
-    for chat_id, language in admin_chats().items():
-        with in_language(language):
-            message = question_message(approval, language)
+    chats = admin_chats()
+    messages = {language: question_message(approval, language) for language in set(chats.values())}
+    for chat_id, language in chats.items():
         notify_chat(
             chat_id,
-            message,
+            messages[language],
             kind=KIND,
             subject=subject_key(approval.id),
             priority=Priority.DECISION,
@@ -76,20 +77,21 @@ def admin_chats() -> dict[int, str]:
     return chats
 
 
-def question_message(approval: Approval, language: str | None) -> Message:
-    """The question with its two buttons."""
-    question = subjects[approval.kind].describe(approval.subject_id)
-    text = render(QUESTION, language, question=question, approval=approval)
+def question_message(approval: Approval, language: str) -> Message:
+    """The question with its two buttons, in one language."""
     key = approval.id.hex
-    return Message(
-        text,
-        [
-            [
-                Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
-                Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
-            ]
-        ],
-    )
+    with in_language(language):
+        buttons = [
+            Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
+            Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
+        ]
+    return Message(_written(QUESTION, approval, language), [buttons])
+
+
+def _written(template: str, approval: Approval, language: str) -> str:
+    with in_language(language):
+        question = subjects[approval.kind].describe(approval.subject_id)
+        return render(template, language, question=question, approval=approval)
 
 
 def telegram_admin(sender: Sender) -> Actor:
@@ -101,7 +103,7 @@ def telegram_admin(sender: Sender) -> Actor:
     listed = sender.id in settings(TelegramSettings).admin_ids
     if user is not None and user.banned_at is not None:
         raise NotAnAdmin
-    if user is not None and (listed or user.role.rank >= Role.ADMIN.rank):
+    if user is not None and (listed or DECIDE in permissions_of(user.role)):
         return Actor(f"user:{user.id}", user.label, Channel.TELEGRAM, user.id)
     if listed:
         return Actor(f"telegram:{sender.id}", f"telegram:{sender.id}", Channel.TELEGRAM)
@@ -142,7 +144,7 @@ def decide(
         subject.approve(approval.subject_id, actor)
     else:
         subject.reject(approval.subject_id, actor, reason)
-    _tell_admins(approval, subject)
+    _tell_admins(approval)
     record_audit(
         actor,
         f"{approval.kind}.{state.value}",
@@ -154,15 +156,14 @@ def decide(
     return approval
 
 
-def _tell_admins(approval: Approval, subject: Subject) -> None:
+def _tell_admins(approval: Approval) -> None:
     """Every admin's message shows the decision, by whom and when; the buttons go."""
-    for told in list_told(subject_key(approval.id)):
-        with in_language(told.language):
-            question = subject.describe(approval.subject_id)
-            text = render(DECIDED, told.language, question=question, approval=approval)
-        edit_message(told, Message(text))
-    language = settings(CoreSettings).default_language
-    with in_language(language):
-        question = subject.describe(approval.subject_id)
-        line = render(LOG_LINE, language, question=question, approval=approval)
-    notify_log_channel(Message(line), kind=KIND)
+    default = settings(CoreSettings).default_language
+    told = list_told(subject_key(approval.id))
+    texts = {
+        language: _written(DECIDED, approval, language)
+        for language in {row.language or default for row in told}
+    }
+    for row in told:
+        edit_message(row, Message(texts[row.language or default]))
+    notify_log_channel(Message(_written(LOG_LINE, approval, default)), kind=KIND)

@@ -18,6 +18,6 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.DECIDE, "admin")
     presses.register(app, Decision.APPROVE.value, bot.approve)
     presses.register(app, Decision.REJECT.value, bot.reject)
-    cards.register(app, "approvals", admin.cards)
+    cards.register(app, permissions.READ_DESK, admin.cards)
     view = admin.DeskView(gettext_lazy("Desk"), endpoint="panel_desk", url="/admin/desk")
     add_view(app, view)

@@ -31,8 +31,8 @@ from markupsafe import Markup
 from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, READ_AUDIT
 from manga_backend.kernel.backoffice.service import cards, gates
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
-from manga_backend.kit.db import Model, db, rollback
-from manga_backend.kit.http import MAX_PAGE
+from manga_backend.kit.db import MAX_ID, Model, db, rollback
+from manga_backend.kit.http import MAX_PAGE, storable
 from manga_backend.kit.i18n import (
     LANGUAGES_BY_CODE,
     gettext,
@@ -41,12 +41,11 @@ from manga_backend.kit.i18n import (
     local_time,
 )
 from manga_backend.kit.problems import DomainError, request_id
-from manga_backend.kit.ratelimit import client_address, limiter
+from manga_backend.kit.ratelimit import client_address, limit_of, limiter
 
 csrf = CSRFProtect()
 
 _PANEL = "backoffice.panel"
-_LARGEST_NUMBER = 2**63 - 1
 CHOSEN_LANGUAGE = "language"
 
 
@@ -78,6 +77,21 @@ def actor() -> Actor:
     )
 
 
+def is_panel(path: str) -> bool:
+    """Whether people read this address; below /admin/system is the JSON API."""
+    return path == "/admin" or (
+        path.startswith("/admin/") and path.partition("/admin/")[2].partition("/")[0] != "system"
+    )
+
+
+def guard_form() -> None:
+    """A form needs its CSRF token, and text that can be stored."""
+    if request.method == "POST":
+        csrf.protect()
+        if not all(map(storable, request.form.values())):
+            abort(400)
+
+
 class PanelView(BaseView):
     """A view for visitors who hold `permission`; every POST needs its CSRF token."""
 
@@ -96,14 +110,13 @@ class PanelView(BaseView):
         abort(403)
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
-        if request.method == "POST":
-            csrf.protect()
+        guard_form()
         return super()._handle_view(name, **kwargs)
 
 
 def _read(kind: type[Any], text: str) -> Any:
     """What an address says, as a column of this kind takes it; ValueError if it can't."""
-    if "\x00" in text or (kind is int and abs(int(text)) > _LARGEST_NUMBER):
+    if "\x00" in text or (kind is int and abs(int(text)) > MAX_ID):
         raise ValueError(text)
     if kind is bool:
         return text == "1"
@@ -229,7 +242,8 @@ class Dashboard(PanelView, AdminIndexView):
             card
             if card.endpoint is None or card.endpoint.partition(".")[0] in open_to_visitor
             else replace(card, endpoint=None)
-            for _name, source in cards.items()
+            for permission, source in cards.items()
+            if current_visitor().can(permission)
             for card in source()
         ]
         return self.render("backoffice/dashboard.html", cards=numbers)
@@ -242,8 +256,7 @@ class Door(BaseView):
         return False
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
-        if request.method == "POST":
-            csrf.protect()
+        guard_form()
         return super()._handle_view(name, **kwargs)
 
     @expose("/", methods=("GET", "POST"))
@@ -278,8 +291,8 @@ class Door(BaseView):
 
 def _throttle(guard: Limiter, name: str) -> None:
     with (
-        guard.limit("10 per minute", key_func=lambda: f"panel:{client_address()}"),
-        guard.limit("5 per minute", key_func=lambda: f"panel:{name.lower()[:64]}"),
+        guard.limit(limit_of("login"), key_func=lambda: f"panel:{client_address()}"),
+        guard.limit(limit_of("login_name"), key_func=lambda: f"panel:{name.lower()[:64]}"),
     ):
         pass
 
@@ -354,8 +367,7 @@ def add_view(app: Flask, view: BaseView) -> None:
 
 def problem_page(status: int, detail: str) -> Response | None:
     """Refusals as a page inside the panel, except for its JSON API below /admin/system."""
-    path = request.path
-    if not path.startswith("/admin") or path.startswith("/admin/system"):
+    if not is_panel(request.path):
         return None
     template = current_app.jinja_env.get_template("backoffice/problem.html")
     html = template.render(status=status, detail=detail, request_id=request_id())

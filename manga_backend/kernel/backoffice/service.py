@@ -18,7 +18,7 @@ gates: Registry[Gate] = Registry("backoffice.gate")
 """`panel`: who is signed in."""
 
 cards: Registry[CardSource] = Registry("backoffice.cards")
-"""The dashboard's numbers, by package."""
+"""The dashboard's numbers, by the right to see them."""
 
 
 def record_audit(

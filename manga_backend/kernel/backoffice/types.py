@@ -30,7 +30,6 @@ class Actor:
     address: str | None = None
 
 
-SYSTEM = Actor(key="system", label="system", channel=Channel.SYSTEM)
 CLI = Actor(key="cli", label="command line", channel=Channel.CLI)
 
 

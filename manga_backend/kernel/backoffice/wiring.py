@@ -25,7 +25,7 @@ class PanelSessions(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """None for the API: nothing is read, signed or sent there."""
-        return super().open_session(app, request) if request.path.startswith("/admin") else None
+        return super().open_session(app, request) if admin.is_panel(request.path) else None
 
     def get_cookie_secure(self, app: object) -> bool:
         return request.is_secure
@@ -40,7 +40,6 @@ def init_app(app: App) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_CHECK_DEFAULT=False,  # PanelView checks; the JSON API has no cookies
         WTF_CSRF_TIME_LIMIT=None,
-        WTF_CSRF_SSL_STRICT=False,  # Referrer-Policy: no-referrer leaves nothing to compare
     )
     app.session_interface = PanelSessions()
     admin.csrf.init_app(app)
@@ -62,15 +61,16 @@ def add_closing_views(app: App) -> None:
 
 
 def _choose_language() -> None:
-    """What was chosen in the panel, else the default; what the browser prefers counts not here."""
-    path = request.path
-    if path.startswith("/admin") and not path.startswith("/admin/system"):
+    """What was chosen in the panel, else in the profile, else the default; not the browser's."""
+    if admin.is_panel(request.path) and request.endpoint != "panel.static":
         chosen = supported(session.get(admin.CHOSEN_LANGUAGE))
+        if chosen is None and (visitor := admin.visitor()) is not None:
+            chosen = supported(visitor.language)
         set_caller_language(chosen or settings(CoreSettings).default_language)
 
 
 def _content_policy(response: Response) -> Response:
-    if request.path.startswith("/admin") and response.mimetype == "text/html":
+    if admin.is_panel(request.path) and response.mimetype == "text/html":
         policy = CONTENT_POLICY.format(nonce=admin.nonce())
         response.headers["Content-Security-Policy"] = policy
     return response

@@ -37,6 +37,7 @@ from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.problems import DomainError
 
+USER_ID = f"<int(max={database.MAX_ID}):user_id>"
 _SALT = "salt"
 
 
@@ -154,24 +155,24 @@ class UsersView(ListView):
             }
         return super().render(template, **kwargs)
 
-    @expose("/ban/<int:user_id>", methods=("POST",))
+    @expose(f"/ban/{USER_ID}", methods=("POST",))
     def ban(self, user_id: int) -> Any:
         reason = request.form.get("reason", "").strip()[:500] or None
         return self._act(
             user_id, BAN_USERS, lambda role: accounts.ban(user_id, actor(), role, reason)
         )
 
-    @expose("/unban/<int:user_id>", methods=("POST",))
+    @expose(f"/unban/{USER_ID}", methods=("POST",))
     def unban(self, user_id: int) -> Any:
         return self._act(user_id, BAN_USERS, lambda role: accounts.unban(user_id, actor(), role))
 
-    @expose("/end-sessions/<int:user_id>", methods=("POST",))
+    @expose(f"/end-sessions/{USER_ID}", methods=("POST",))
     def end_sessions(self, user_id: int) -> Any:
         return self._act(
             user_id, END_SESSIONS, lambda role: accounts.end_all_sessions(user_id, actor(), role)
         )
 
-    @expose("/role/<int:user_id>", methods=("POST",))
+    @expose(f"/role/{USER_ID}", methods=("POST",))
     def role(self, user_id: int) -> Any:
         try:
             chosen = Role(request.form.get("role", ""))

@@ -127,4 +127,21 @@ class RoleTooHigh(DomainError):
     detail = N_("Your role does not allow this.")
 
 
+class AdminSecretRequired(DomainError):
+    """The X-Admin-Secret header is missing."""
+
+    status = 401
+    code = "admin_secret_required"
+    detail = N_("Send the admin secret in the X-Admin-Secret header.")
+
+
+class AdminSecretWrong(DomainError):
+    """The X-Admin-Secret header is wrong; the attempt is audited."""
+
+    status = 403
+    code = "admin_secret_wrong"
+    detail = N_("The admin secret is wrong.")
+    keeps_changes = True
+
+
 SESSION_REFUSALS = (TokenMissing, TokenInvalid, TokenExpired, SessionReplaced, SessionRevoked)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, select
 
 from manga_backend.kernel.identity.domain import username_key
 from manga_backend.kernel.identity.errors import UserNotFound
 from manga_backend.kernel.identity.models import Session, User
-from manga_backend.kernel.identity.types import Role, SessionKind
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 
 ADMIN_ROLES = tuple(role for role in Role if role.rank >= Role.ADMIN.rank)
+
+
+def _proved(telegram_id: int) -> ColumnElement[bool]:
+    """Claims don't count: anyone may claim the id of another."""
+    return and_(User.telegram_id == telegram_id, User.telegram_verified_at.is_not(None))
 
 
 def caller_statement() -> Select[Any]:
@@ -52,11 +56,6 @@ def get_user(user_id: int) -> User:
     return user
 
 
-def find_user_by_public_id(public_id: uuid.UUID) -> User | None:
-    """By the id that the outside knows."""
-    return session().scalar(select(User).where(User.public_id == public_id))
-
-
 def find_user_by_username(username: str) -> User | None:
     """Without regard to case."""
     return session().scalar(select(User).where(User.username_key == username_key(username)))
@@ -64,14 +63,12 @@ def find_user_by_username(username: str) -> User | None:
 
 def find_user_by_verified_telegram_id(telegram_id: int) -> User | None:
     """The account that proved this id; claims don't count."""
-    return session().scalar(
-        select(User).where(User.telegram_id == telegram_id, User.telegram_verified_at.is_not(None))
-    )
+    return session().scalar(select(User).where(_proved(telegram_id)))
 
 
 def find_language_of_telegram_id(telegram_id: int) -> str | None:
     """The language chosen in the profile that has this id."""
-    return session().scalar(select(User.language).where(User.telegram_id == telegram_id))
+    return session().scalar(select(User.language).where(_proved(telegram_id)))
 
 
 def list_telegram_admins() -> list[User]:
@@ -92,7 +89,9 @@ def list_telegram_admins() -> list[User]:
 def languages_of(telegram_ids: list[int]) -> dict[int, str | None]:
     """The profiles' languages of several Telegram ids, by one query."""
     rows = session().execute(
-        select(User.telegram_id, User.language).where(User.telegram_id.in_(telegram_ids))
+        select(User.telegram_id, User.language).where(
+            User.telegram_id.in_(telegram_ids), User.telegram_verified_at.is_not(None)
+        )
     )
     return {row.telegram_id: row.language for row in rows}
 
@@ -103,16 +102,22 @@ def get_contact(user_id: int) -> Contact:
     return Contact(user_id=user.id, chat_id=user.telegram_id, language=user.language)
 
 
-def list_live_sessions(user_id: int, kind: SessionKind | None = None) -> list[Session]:
-    """Sessions that have not ended, newest first."""
-    statement = select(Session).where(
-        Session.user_id == user_id,
-        Session.ended_at.is_(None),
-        Session.expires_at > clock.now(),
+def live_sessions(user_id: int) -> Select[Any]:
+    """A user's sessions that have not ended, newest first."""
+    return (
+        select(Session)
+        .where(
+            Session.user_id == user_id,
+            Session.ended_at.is_(None),
+            Session.expires_at > clock.now(),
+        )
+        .order_by(Session.id.desc())
     )
-    if kind is not None:
-        statement = statement.where(Session.kind == kind)
-    return list(session().scalars(statement.order_by(Session.id.desc())))
+
+
+def list_live_sessions(user_id: int) -> list[Session]:
+    """All of them."""
+    return list(session().scalars(live_sessions(user_id)))
 
 
 def has_superuser() -> bool:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from flask import Response, request, session
+from flask_smorest.pagination import PaginationParameters
 
 from manga_backend.kernel.identity import errors, queries, schemas
 from manga_backend.kernel.identity.domain import USERNAME, username_key
@@ -13,8 +14,8 @@ from manga_backend.kernel.identity.permissions import USE_OWN_ACCOUNT
 from manga_backend.kernel.identity.service import accounts, sessions, telegram
 from manga_backend.kernel.identity.service.tokens import read_token
 from manga_backend.kernel.identity.types import Claims, Device, EndReason
-from manga_backend.kit.http import Blueprint
-from manga_backend.kit.i18n import language
+from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.i18n import asked_language
 from manga_backend.kit.principal import Principal, Widen, principal, public, require
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.ratelimit import body_field, client_address, limit_route
@@ -83,23 +84,27 @@ def _named_user() -> str:
     return f"name:{username_key(name)}"
 
 
+def _signed_in() -> str:
+    return f"user:{principal().user_id}"
+
+
 @auth.route("/register", methods=["POST"])
 @public
-@limit_route("5 per minute")
+@limit_route("register")
 @auth.refuses(errors.UsernameTaken, errors.TelegramIdTaken)
 @auth.arguments(schemas.RegisterSchema)
 @auth.response(201, schemas.RegisteredSchema)
 def register(new: dict[str, Any]) -> Any:
     """Open an account. The Telegram id is a claim until it is verified by a link."""
     return accounts.register(
-        new["username"], new["password"], new["telegram_id"], language=language()
+        new["username"], new["password"], new["telegram_id"], language=asked_language()
     )
 
 
 @auth.route("/login", methods=["POST"])
 @public
-@limit_route("10 per minute")
-@limit_route("5 per minute", key_func=_named_user)
+@limit_route("login")
+@limit_route("login_name", _named_user)
 @auth.refuses(errors.InvalidCredentials, errors.Banned)
 @auth.arguments(schemas.LoginSchema)
 @auth.response(200, schemas.TokensSchema)
@@ -110,7 +115,7 @@ def login(credentials: dict[str, Any]) -> Any:
 
 @auth.route("/refresh", methods=["POST"])
 @public
-@limit_route("60 per minute")
+@limit_route("refresh")
 @auth.refuses(*errors.SESSION_REFUSALS, errors.RefreshReused)
 @auth.doc(security=[{"bearer": []}])
 @auth.response(200, schemas.TokensSchema)
@@ -131,7 +136,7 @@ def logout() -> Any:
 
 @auth.route("/password", methods=["POST"])
 @require(USE_OWN_ACCOUNT)
-@limit_route("10 per minute")
+@limit_route("password", _signed_in)
 @auth.refuses(errors.WrongPassword)
 @auth.arguments(schemas.PasswordSchema)
 @auth.response(204)
@@ -144,22 +149,12 @@ def change_password(passwords: dict[str, Any]) -> Any:
 @auth.route("/sessions")
 @require(USE_OWN_ACCOUNT)
 @auth.response(200, schemas.SessionSchema(many=True))
-def list_sessions() -> Any:
+@auth.paginate()
+def list_sessions(pagination_parameters: PaginationParameters) -> Any:
     """The caller's live sessions, newest first."""
     caller = principal()
-    return [
-        {
-            "id": live.id,
-            "product": live.product,
-            "kind": live.kind.value,
-            "address": live.address,
-            "user_agent": live.user_agent,
-            "created_at": live.created_at,
-            "refreshed_at": live.refreshed_at,
-            "current": live.id == caller.session_id,
-        }
-        for live in queries.list_live_sessions(caller.user_id)
-    ]
+    live = paged(queries.live_sessions(caller.user_id), pagination_parameters)
+    return schemas.as_sessions(live, caller.session_id)
 
 
 @auth.route("/sessions/<uuid:session_id>", methods=["DELETE"])
@@ -174,7 +169,7 @@ def end_session(session_id: uuid.UUID) -> Any:
 
 @auth.route("/telegram/link", methods=["POST"])
 @require(USE_OWN_ACCOUNT)
-@limit_route("5 per minute")
+@limit_route("code", _signed_in)
 @auth.response(201, schemas.LinkSchema)
 def make_telegram_link() -> Any:
     """A code for `/start` that proves the caller's Telegram id; good once, for 15 minutes."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
 import marshmallow as ma
 from marshmallow import validate
 
@@ -11,6 +15,7 @@ from manga_backend.kernel.identity.domain import (
     MIN_PASSWORD,
     USERNAME,
 )
+from manga_backend.kernel.identity.models import Session
 from manga_backend.kit.http import Moment, Schema
 
 
@@ -104,3 +109,16 @@ class LinkSchema(Schema):
         },
     )
     expires_at = Moment(required=True)
+
+
+def as_sessions(live: Sequence[Session], current: uuid.UUID) -> list[dict[str, Any]]:
+    """Sessions with the one that asks marked."""
+    shown = ("id", "product", "address", "user_agent", "created_at", "refreshed_at")
+    return [
+        {
+            **{name: getattr(session, name) for name in shown},
+            "kind": session.kind.value,
+            "current": session.id == current,
+        }
+        for session in live
+    ]

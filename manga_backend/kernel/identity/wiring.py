@@ -10,18 +10,15 @@ from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import gates
 from manga_backend.kernel.identity import admin, bot, cli, jobs, permissions, queries, routes
 from manga_backend.kernel.identity.models import User
-from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.identity.service.tokens import ALGORITHM, AUDIENCE, ISSUER
 from manga_backend.kernel.identity.settings import IdentitySettings
-from manga_backend.kernel.identity.types import Door, Role
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.telegram.service import commands, language_of
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.principal import grants, register_authenticator
-
-KERNEL_MAX_SESSIONS = 10
 
 GRANTS = {
     permissions.USE_OWN_ACCOUNT: Role.USER,
@@ -59,9 +56,3 @@ def init_app(app: App) -> None:
     app.cli.add_command(cli.users)
     app.api.register_blueprint(routes.auth)
     add_view(app, admin.UsersView(User, gettext_lazy("Users"), "panel_users"))
-
-
-def provide_door(app: App) -> None:
-    """After the products: /auth/* belongs to the one that asked for it, else to the kernel."""
-    if not doors.has(app, "auth"):
-        doors.register(app, "auth", Door("kernel", lambda: KERNEL_MAX_SESSIONS))

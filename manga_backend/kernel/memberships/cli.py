@@ -11,6 +11,7 @@ from manga_backend.kernel.backoffice.types import CLI
 from manga_backend.kernel.memberships import service
 from manga_backend.kernel.memberships.schemas import MAX_COUNT, MAX_DAYS, MAX_USES
 from manga_backend.kit.db import transaction
+from manga_backend.kit.problems import DomainError
 
 coupon = AppGroup("coupon", help="Gift coupons.")
 
@@ -25,14 +26,17 @@ def create(
     days: int, count: int, max_uses: int, expires_at: datetime | None, note: str | None
 ) -> None:
     """Make COUNT coupons of DAYS of the default plan and print their codes."""
-    with transaction():
-        codes = service.issue_coupons(
-            CLI,
-            days=days,
-            count=count,
-            max_uses=max_uses,
-            expires_at=expires_at.replace(tzinfo=UTC) if expires_at else None,
-            note=note,
-        )
+    try:
+        with transaction():
+            codes = service.issue_coupons(
+                CLI,
+                days=days,
+                count=count,
+                max_uses=max_uses,
+                expires_at=expires_at.replace(tzinfo=UTC) if expires_at else None,
+                note=note,
+            )
+    except DomainError as refusal:
+        raise click.ClickException(f"{refusal.message()} {refusal.errors or ''}") from None
     for code in codes:
         click.echo(code)

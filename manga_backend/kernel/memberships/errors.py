@@ -28,20 +28,3 @@ class NoDefaultPlan(DomainError):
     status = 422
     code = "no_default_plan"
     detail = N_("No plan is marked as the default.")
-
-
-class AdminSecretRequired(DomainError):
-    """The X-Admin-Secret header is missing."""
-
-    status = 401
-    code = "admin_secret_required"
-    detail = N_("Send the admin secret in the X-Admin-Secret header.")
-
-
-class AdminSecretWrong(DomainError):
-    """The X-Admin-Secret header is wrong; the attempt is audited."""
-
-    status = 403
-    code = "admin_secret_wrong"
-    detail = N_("The admin secret is wrong.")
-    keeps_changes = True

@@ -24,11 +24,12 @@ def find_plan(code: str) -> Plan | None:
     return session().get(Plan, code)
 
 
-def find_default_plan() -> Plan | None:
-    """The plan that is meant when none is named."""
-    return session().scalar(
-        select(Plan).where(Plan.is_default, Plan.is_on_sale).order_by(Plan.position).limit(1)
-    )
+def find_default_plan(product: str | None = None) -> Plan | None:
+    """The plan that is meant when none is named, of one product or of all."""
+    statement = select(Plan).where(Plan.is_default, Plan.is_on_sale)
+    if product is not None:
+        statement = statement.where(Plan.product == product)
+    return session().scalar(statement.order_by(Plan.position).limit(1))
 
 
 def find_subscription(user_id: int, product: str) -> Subscription | None:

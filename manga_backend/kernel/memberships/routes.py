@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from flask import g, request
 
+from manga_backend.kernel.identity.errors import AdminSecretRequired, AdminSecretWrong
+from manga_backend.kernel.identity.service.secret import check_admin_secret
 from manga_backend.kernel.memberships import errors, queries, schemas, service
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.payments.queries import receiving_addresses
@@ -35,7 +37,7 @@ system = Blueprint(
 @plans.response(200, schemas.PlansSchema)
 def list_plans(query: dict[str, Any]) -> Any:
     """Plans on sale, where to pay, and what is meant when nothing is said."""
-    default = queries.find_default_plan()
+    default = queries.find_default_plan(query.get("product"))
     return {
         "plans": queries.list_plans(query.get("product")),
         "addresses": receiving_addresses(),
@@ -50,7 +52,7 @@ def _with_admin_secret(view: F) -> F:
     @wraps(view)
     def checked(*args: Any, **kwargs: Any) -> Any:
         given = request.headers.get("X-Admin-Secret")
-        g.holder = service.check_admin_secret(given, client_address())
+        g.holder = check_admin_secret(given, client_address())
         return view(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
@@ -58,9 +60,9 @@ def _with_admin_secret(view: F) -> F:
 
 @system.route("/coupon", methods=["POST"])
 @public
-@limit_route("10 per minute")
+@limit_route("secret")
 @_with_admin_secret
-@system.refuses(errors.AdminSecretRequired, errors.AdminSecretWrong, errors.NoDefaultPlan)
+@system.refuses(AdminSecretRequired, AdminSecretWrong, errors.NoDefaultPlan)
 @system.doc(security=[{"admin_secret": []}])
 @system.arguments(schemas.NewCouponSchema)
 @system.response(201, schemas.CouponsSchema)

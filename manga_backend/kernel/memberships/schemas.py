@@ -13,7 +13,7 @@ from manga_backend.kit.money import decimal_string
 
 MAX_DAYS = 3650
 MAX_COUNT = 1000
-MAX_USES = 1_000_000
+MAX_USES = 2**31 - 1
 
 
 class PlansQuerySchema(Schema):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
 import uuid
 from datetime import datetime
 
 from manga_backend.kernel.backoffice.service import record_audit
-from manga_backend.kernel.backoffice.types import Actor, Channel
+from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import get_contact, get_user
 from manga_backend.kernel.identity.service.sessions import lock_user
-from manga_backend.kernel.identity.settings import IdentitySettings
 from manga_backend.kernel.memberships import queries
 from manga_backend.kernel.memberships.domain import extended
 from manga_backend.kernel.memberships.errors import (
-    AdminSecretRequired,
-    AdminSecretWrong,
     NoDefaultPlan,
     NoSubscription,
 )
@@ -31,7 +27,7 @@ from manga_backend.kit.db import session
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import gettext, language, local_digits, render
 from manga_backend.kit.money import Money
-from manga_backend.kit.settings import settings
+from manga_backend.kit.problems import InvalidInput
 
 FULFILMENT = "memberships.days"
 DAYS_CHANGED = "messages/days_changed.html"
@@ -182,7 +178,12 @@ def issue_coupons(
     expires_at: datetime | None = None,
     note: str | None = None,
 ) -> list[str]:
-    """Make coupons that give days of the default plan; returns the codes as people read them."""
+    """Make coupons that give days of the default plan; returns the codes as people read them.
+
+    InvalidInput for an end in the past, NoDefaultPlan.
+    """
+    if expires_at is not None and expires_at <= clock.now():
+        raise InvalidInput({"expires_at": [gettext("Must be in the future.")]})
     plan = queries.find_default_plan()
     if plan is None:
         raise NoDefaultPlan
@@ -196,18 +197,3 @@ def issue_coupons(
         note=note,
     )
     return coupons.codes_of(batch)
-
-
-def check_admin_secret(given: str | None, address: str) -> Actor:
-    """Who holds the admin secret may make coupons; compared in constant time.
-
-    AdminSecretRequired without one; AdminSecretWrong leaves an audit row.
-    """
-    if not given:
-        raise AdminSecretRequired
-    actor = Actor("admin_secret", "X-Admin-Secret", Channel.API, address=address)
-    expected = settings(IdentitySettings).admin_secret
-    if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
-        record_audit(actor, "admin_secret.wrong", "route", "/admin/system/coupon")
-        raise AdminSecretWrong
-    return actor

@@ -8,11 +8,9 @@ from flask_smorest.pagination import PaginationParameters
 
 from manga_backend.kernel.notifications import queries, schemas, service
 from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kit.db import MAX_ID
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.principal import principal, require
-
-MAX_ID = 2**63 - 1
-"""What a 64-bit key can be; SQLite's driver can't even ask for more."""
 
 inbox = Blueprint(
     "notifications_inbox",

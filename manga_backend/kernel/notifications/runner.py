@@ -28,6 +28,7 @@ from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit.db import transaction
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
+from manga_backend.kit.logging import Outage
 from manga_backend.kit.settings import settings
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,8 @@ BATCH = 20
 TRUST_LEASE_SECONDS = service.LEASE.total_seconds() - CALL_SECONDS - 2
 """No call begins later than this after the claim: its row may be claimed by others at 30 s."""
 SWEEP_SECONDS = 2.0
-COMPLAIN_SECONDS = 60.0
 
-_complained_at = -COMPLAIN_SECONDS
+_telegram = Outage(log, "messages wait, Telegram does not take them", "messages leave again")
 
 
 def drain(stop: threading.Event | None = None) -> int:
@@ -100,20 +100,14 @@ def _send(client: BotClient, out: Outgoing) -> int | None:
             service.record_dead(out.id, error.description)
         return None
     except TelegramError as error:
-        _complain(error)
+        _telegram.begins(error.description)
         with transaction():
             service.record_failed(out.id, error.description)
         return None
+    _telegram.ends()
     with transaction():
         service.record_sent(out.id, message_id)
     return None
-
-
-def _complain(error: TelegramError) -> None:
-    global _complained_at
-    if time.monotonic() - _complained_at >= COMPLAIN_SECONDS:
-        _complained_at = time.monotonic()
-        log.error("messages wait, Telegram does not take them: %s", error.description)
 
 
 def deliver_here(app: Flask, stop: Stop) -> None:
@@ -123,16 +117,14 @@ def deliver_here(app: Flask, stop: Stop) -> None:
     A database that is away is waited for and logged once."""
     with app.app_context():
         flag = local_flag(DELIVER)
-    away = False
+    database = Outage(log, "messages wait, the database is away", "the database answers again")
     while not stop.is_set():
         flag.clear()
         try:
             with app.app_context():
                 drain(stop)
-            away = False
+            database.ends()
         except (OperationalError, InterfaceError, PoolTimeout) as error:
-            if not away:
-                log.error("messages wait, the database is away: %s", str(error).splitlines()[0])
-            away = True
+            database.begins(str(error).splitlines()[0])
         with stop.idle():
             flag.wait(SWEEP_SECONDS)

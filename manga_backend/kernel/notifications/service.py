@@ -271,18 +271,6 @@ def record_busy(unsent: Collection[int], chat_id: int, seconds: int) -> None:
     )
 
 
-def retry_dead(notification_id: int) -> bool:
-    """Try a given-up message anew; False when it is not dead."""
-    now = clock.now()
-    done = session().execute(
-        update(Notification)
-        .where(Notification.id == notification_id, Notification.status == Status.DEAD)
-        .values(status=Status.NEW, attempts=0, due_at=now, created_at=now)
-    )
-    wake(DELIVER)
-    return bool(done.rowcount)  # type: ignore[attr-defined]
-
-
 def _record(notification_id: int, **values: Any) -> None:
     session().execute(
         update(Notification)

@@ -24,5 +24,5 @@ def init_app(app: App) -> None:
     listen(app, CouponsIssued, service.on_coupons_issued)
     listen(app, CouponRedeemed, service.on_coupon_redeemed)
     listen(app, SubscriptionChanged, service.on_subscription_changed)
-    cards.register(app, "statistics", admin.cards)
+    cards.register(app, permissions.READ_STATS, admin.cards)
     app.api.register_blueprint(routes.stats)

@@ -33,6 +33,8 @@ def poll(app: Flask, stop: Stop) -> None:
     with app.app_context():
         config = settings(TelegramSettings)
     if config.mode != "polling":
+        if not config.token:
+            log.warning("no TELEGRAM_BOT_TOKEN is set: nobody is told anything on Telegram")
         stop.wait()
         return
     Poller(app, BotClient(config), stop).run()
@@ -57,6 +59,8 @@ class Poller:
             try:
                 self.turn(LONG_POLL_SECONDS)
             except TelegramError as error:
+                if self._stop.is_set():
+                    return  # another leads by now: its poll is what ended ours
                 self._note(error)
                 with self._stop.idle():
                     self._stop.wait(self._pause(error))

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from manga_backend.kernel.operations.types import Check
 from manga_backend.kernel.telegram.domain import read_update
@@ -173,7 +174,10 @@ def check_poller() -> Check:
     """For readiness: is someone reading updates, and what keeps them from it."""
     if settings(TelegramSettings).mode == "off":
         return Check(True, "off: no TELEGRAM_BOT_TOKEN, or TELEGRAM_MODE=off")
-    poller = session().get(TelegramPoller, 1)
+    try:
+        poller = session().get(TelegramPoller, 1)
+    except SQLAlchemyError as error:
+        return Check(False, f"unknown: {type(error).__name__}")
     if poller is None:
         return Check(False, "nobody has polled yet")
     if poller.problem:

@@ -35,9 +35,9 @@ END_ALL_CONNECTIONS = (
 
 
 @pytest.fixture(autouse=True)
-def uncomplaining(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if nothing had been complained about for a long time."""
-    monkeypatch.setattr(runner, "_complained_at", -1e9)
+def uncomplaining() -> None:
+    """As if nothing had been complained about before."""
+    runner._telegram.ends()
 
 
 def texts(api: Api, chat: int) -> list[str]:
@@ -175,16 +175,6 @@ class TestRefused:
         assert found.status is Status.DEAD
         assert words in (found.last_error or "")
 
-    def test_the_panels_retry_sends_it_after_all(self, api: Api) -> None:
-        chat = new_chat()
-        row = queue(api.app, chat, "x")
-        api.bot.fail_next("sendMessage", status=400)
-        api.deliver()
-        with at_work(api.app):
-            service.retry_dead(row)
-        api.deliver()
-        assert texts(api, chat) == ["x"]
-
 
 class TestTrouble:
     @pytest.mark.parametrize(
@@ -269,16 +259,20 @@ class TestOutage:
         for reader in readers:
             assert len([m for m in api.bot.messages(900001) if reader.username in m.text]) == 1
 
-    def test_it_is_said_again_when_it_lasts(
-        self, api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    def test_its_end_is_said_once_and_the_next_one_again(
+        self, api: Api, caplog: pytest.LogCaptureFixture
     ) -> None:
-        queue(api.app, new_chat())
-        api.bot.go_down()
-        api.deliver()
-        monkeypatch.setattr(runner, "_complained_at", time.monotonic() - 61)
-        make_due(api.app)
-        api.deliver()
-        assert len(complaints(caplog)) == 2
+        caplog.set_level("INFO", logger=runner.__name__)
+        for _ in range(2):
+            queue(api.app, new_chat())
+            api.bot.go_down()
+            api.deliver()
+            api.bot.come_back()
+            make_due(api.app)
+            api.deliver()
+        said = [record.getMessage().partition(":")[0] for record in caplog.records]
+        once = ["messages wait, Telegram does not take them", "messages leave again"]
+        assert [line for line in said if line in once] == once * 2
 
 
 class TestLease:

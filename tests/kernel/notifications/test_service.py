@@ -215,34 +215,6 @@ class TestRecord:
         assert (found.attempts, found.status) == (0, Status.NEW)
         assert found.due_at == now + timedelta(seconds=3)
 
-    def test_retry_of_a_dead_one_begins_anew(self, app: App) -> None:
-        row = queue(app, new_chat())
-        claim(app)
-        with at_work(app):
-            service.record_dead(row, "blocked")
-        with at_work(app):
-            assert service.retry_dead(row) is True
-        assert claim(app) == [row]
-        assert one(app, row).attempts == 1
-
-    def test_retry_of_a_living_one_changes_nothing(self, app: App) -> None:
-        row = queue(app, new_chat())
-        with at_work(app):
-            service.record_sent(row, 5)
-            assert service.retry_dead(row) is False
-        assert one(app, row).status is Status.SENT
-
-    def test_two_retries_at_once_are_one(self, pg_app: App) -> None:
-        row = queue(pg_app, new_chat())
-        with at_work(pg_app):
-            service.record_dead(row, "blocked")
-
-        def retry(_number: int) -> bool:
-            with at_work(pg_app):
-                return service.retry_dead(row)
-
-        assert Counter(at_once(10, retry)) == {True: 1, False: 9}
-
 
 class TestNextAttempt:
     @given(st.integers(0, 32_000), CREATED)

@@ -163,7 +163,14 @@ def ban(user_id: int, actor: Actor, actor_role: Role, reason: str | None) -> Non
     end_sessions(user.id, EndReason.BANNED)
     database.session().flush()
     publish(UserBanned(user_id=user.id))
-    record_audit(actor, "user.banned", "user", user.public_id, after={"reason": reason})
+    record_audit(
+        actor,
+        "user.banned",
+        "user",
+        user.public_id,
+        before={"banned_at": None},
+        after={"banned_at": user.banned_at, "reason": reason},
+    )
 
 
 def unban(user_id: int, actor: Actor, actor_role: Role) -> None:
@@ -172,10 +179,13 @@ def unban(user_id: int, actor: Actor, actor_role: Role) -> None:
     _may_touch(user, actor, actor_role)
     if user.banned_at is None:
         return
+    before = {"banned_at": user.banned_at, "reason": user.ban_reason}
     user.banned_at, user.ban_reason = None, None
     database.session().flush()
     publish(UserUnbanned(user_id=user.id))
-    record_audit(actor, "user.unbanned", "user", user.public_id)
+    record_audit(
+        actor, "user.unbanned", "user", user.public_id, before=before, after={"banned_at": None}
+    )
 
 
 def end_all_sessions(user_id: int, actor: Actor, actor_role: Role) -> int:

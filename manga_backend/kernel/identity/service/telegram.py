@@ -57,24 +57,25 @@ def verify_telegram_id(code: str, telegram_id: int) -> User:
     """
     current = database.session()
     now = clock.now()
-    link = current.scalar(
-        select(LinkCode)
-        .where(
-            LinkCode.code_hash == code_hash(code),
-            LinkCode.used_at.is_(None),
-            LinkCode.expires_at > now,
-        )
-        .with_for_update()
+    valid = (
+        LinkCode.code_hash == code_hash(code),
+        LinkCode.used_at.is_(None),
+        LinkCode.expires_at > now,
     )
-    if link is None:
+    owner = current.scalar(select(LinkCode.user_id).where(*valid))
+    if owner is None:
         raise LinkCodeInvalid
+    # Users before codes, as make_link locks them.
     holders = current.scalars(
         select(User)
-        .where((User.id == link.user_id) | (User.telegram_id == telegram_id))
+        .where((User.id == owner) | (User.telegram_id == telegram_id))
         .order_by(User.id)
         .with_for_update(key_share=True)
     ).all()
-    user = next(holder for holder in holders if holder.id == link.user_id)
+    link = current.scalar(select(LinkCode).where(*valid).with_for_update())
+    if link is None:
+        raise LinkCodeInvalid
+    user = next(holder for holder in holders if holder.id == owner)
     for other in holders:
         if other is user:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 
 from manga_backend.kernel.money.chains.types import Network
@@ -11,6 +10,8 @@ from manga_backend.kernel.money.chains.types import Network
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _EVM = re.compile(r"0[xX][0-9a-fA-F]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
+
+_URL_SAFE = str.maketrans("-_", "+/")
 
 _EVM_NETWORKS = frozenset({Network.ETHEREUM, Network.BSC, Network.POLYGON})
 
@@ -36,10 +37,8 @@ def normalised(network: Network, typed: str) -> str | None:
     if _HEX.fullmatch(text):
         return text.lower()
     if network is Network.TON and _BASE64.fullmatch(text):
-        try:
-            raw = base64.b64decode(text.rstrip("=") + "=", altchars=b"-_", validate=True)
-        except binascii.Error:
-            raw = base64.b64decode(text.rstrip("=") + "=", validate=True)
+        # base64url is spelled as base64 first; both mean the same 32 bytes.
+        raw = base64.b64decode(text.rstrip("=").translate(_URL_SAFE) + "=", validate=True)
         return raw.hex()
     return None
 

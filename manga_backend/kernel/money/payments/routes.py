@@ -38,7 +38,7 @@ def _caller() -> str:
 
 @paying.route("/submit", methods=["POST"])
 @require(PAY)
-@limit_route("10 per minute", key_func=_caller, exempt_when=_no_coupon)
+@limit_route("coupon", _caller, exempt_when=_no_coupon)
 @idempotent
 @paying.refuses(
     errors.TransactionAlreadyUsed,

@@ -38,7 +38,8 @@ class PaymentSubject:
         payment = queries.get_payment(uuid.UUID(subject_id))
         user = get_user(payment.user_id)
         invoice = payment.invoice
-        approved = queries.count_of_user(user.id, PaymentStatus.APPROVED)
+        before = queries.count_of_user(user.id, PaymentStatus.APPROVED)
+        before -= payment.status is PaymentStatus.APPROVED
         telegram = str(user.telegram_id or "—")
         if user.telegram_id is not None and user.telegram_verified_at is None:
             telegram += " " + gettext("(not verified)")
@@ -60,7 +61,7 @@ class PaymentSubject:
                 Fact(gettext("On the chain"), _verdict(payment)),
             ]
         facts += [
-            Fact(gettext("Purchases so far"), local_digits(str(approved))),
+            Fact(gettext("Purchases so far"), local_digits(str(before))),
             Fact(gettext("Sent"), local_time(payment.submitted_at)),
         ]
         return Question(gettext("New payment"), facts)
