@@ -190,8 +190,8 @@ def database_url(raw: str, folder: Path) -> str:
     scheme, separator, rest = raw.partition("://")
     family = scheme.lower().partition("+")[0]
     if family in ("postgres", "postgresql", "psql", "pgsql") and separator:
-        # asyncpg's own name of libpq's option.
-        return f"postgresql+psycopg2://{re.sub('([?&])ssl=', r'\1sslmode=', _spread_hosts(rest))}"
+        libpq = re.sub("([?&])ssl=", r"\1sslmode=", _spread_hosts(rest))  # asyncpg says `ssl`
+        return f"postgresql+psycopg2://{libpq}"
     if family == "sqlite" and separator:
         location = rest.removeprefix("/")
         if location in ("", ":memory:"):
