@@ -120,10 +120,10 @@ def _begin() -> None:
     request.environ["manga.request_id"] = choose_request_id()
     if "\x00" in request.path:
         abort(404)
-    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        # werkzeug cuts a chunked body at the limit instead of refusing it.
-        if len(request.get_data(cache=True)) >= MAX_BODY_BYTES:
-            abort(413)
+    # werkzeug cuts a chunked body at the limit instead of refusing it.
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if chunked and len(request.get_data(cache=True)) >= MAX_BODY_BYTES:
+        abort(413)
     if b"%00" in request.query_string:  # no text that we keep or look for has one
         abort(400)
 
@@ -170,12 +170,8 @@ def _allow_origins(app: App, core: CoreSettings) -> None:
     @app.after_request
     def explain_refused_origin(response: Response) -> Response:
         origin = request.headers.get("Origin")
-        if (
-            origin
-            and origin != "null"
-            and origin not in allowed
-            and origin != request.host_url.rstrip("/")
-        ):
+        own = ("null", request.host_url.rstrip("/"))
+        if origin and origin not in allowed and origin not in own:
             now = time.monotonic()
             if now - complained.get(origin, -COMPLAIN_SECONDS) >= COMPLAIN_SECONDS:
                 if len(complained) > 1000:

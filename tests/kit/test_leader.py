@@ -56,7 +56,7 @@ def until(ready: Callable[[], bool], seconds: float = TAKEOVER_SECONDS) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def core(request: pytest.FixtureRequest, tmp_path: Path) -> CoreSettings:
-    values = {"APP_ENV": "testing", "INSTANCE_PATH": str(tmp_path)}
+    values = {"INSTANCE_PATH": str(tmp_path)}
     if request.param == "postgresql":
         on_postgres: Deployment = request.getfixturevalue("on_postgres")
         values["DATABASE_URL"] = on_postgres.settings["DATABASE_URL"]
@@ -137,7 +137,7 @@ class TestLostLock:
         assert "the leader lock is lost, stepping down" in lines
 
     def test_lock_of_a_killed_process_is_free_at_once(self, tmp_path: Path) -> None:
-        values = {"APP_ENV": "testing", "INSTANCE_PATH": str(tmp_path)}
+        values = {"INSTANCE_PATH": str(tmp_path)}
         lock = FileLock(read_settings(values)[CoreSettings])
         holder = hold_lock(tmp_path / "leader.lock")
         try:
@@ -173,7 +173,7 @@ class TestDuties:
 
     @pytest.fixture
     def lead(self, tmp_path: Path) -> Iterator[Callable[[Flask], Leadership]]:
-        values = {"APP_ENV": "testing", "INSTANCE_PATH": str(tmp_path)}
+        values = {"INSTANCE_PATH": str(tmp_path)}
         core = read_settings(values)[CoreSettings]
         started: list[Leadership] = []
 

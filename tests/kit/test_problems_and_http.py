@@ -230,7 +230,7 @@ class TestSecurityHeaders:
         headers = lite.client().get(path).headers
         assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
         assert headers.getlist("X-Frame-Options") == ["DENY"]
-        assert headers.getlist("Referrer-Policy") == ["no-referrer"]
+        assert headers.getlist("Referrer-Policy") == ["same-origin"]
         assert headers["Cache-Control"] == "no-store"
 
     @pytest.mark.parametrize("path", ["/docs", "/admin/sign-in/"])

@@ -31,7 +31,7 @@ GOOD = {
 
 
 def core(folder: Path, **values: str) -> CoreSettings:
-    found = read_settings({"APP_ENV": "testing", "INSTANCE_PATH": str(folder), **values})
+    found = read_settings({"APP_ENV": "testing", "INSTANCE_PATH": str(folder), **GOOD, **values})
     loaded: CoreSettings = found[CoreSettings]
     return loaded
 
@@ -73,6 +73,20 @@ class TestDatabaseUrl:
         rest = "u@/manga?host=a:5432&host=b:5432&target_session_attrs=read-write"
         url = core(tmp_path, DATABASE_URL=f"postgres://{rest}").database_url
         assert url == f"postgresql+psycopg2://{rest}"
+
+    def test_several_hosts_in_libpqs_own_spelling(self, tmp_path: Path) -> None:
+        given = "postgresql://u:p@a:5432,b:5433/manga?target_session_attrs=read-write"
+        assert core(tmp_path, DATABASE_URL=given).database_url == (
+            "postgresql+psycopg2://u:p@/manga?host=a:5432&host=b:5433"
+            "&target_session_attrs=read-write"
+        )
+
+    def test_asyncpgs_ssl_is_libpqs_sslmode(self, tmp_path: Path) -> None:
+        url = core(tmp_path, DATABASE_URL="postgresql+asyncpg://u@h/manga?ssl=require").database_url
+        assert url == "postgresql+psycopg2://u@h/manga?sslmode=require"
+
+    def test_port_that_is_no_number_is_refused(self, tmp_path: Path) -> None:
+        assert "DATABASE_URL: " in refused(tmp_path, DATABASE_URL="postgresql://u@h:abc/manga")
 
     def test_nothing_means_a_file_in_the_instance_folder(self, tmp_path: Path) -> None:
         assert core(tmp_path).database_url == f"sqlite:///{tmp_path}/manga.sqlite3"
@@ -276,6 +290,7 @@ class TestLists:
                 "APP_ENV": "testing",
                 "INSTANCE_PATH": str(tmp_path),
                 "TELEGRAM_ADMIN_IDS": "2, 1,2",
+                **GOOD,
             }
         )
         assert found[TelegramSettings].admin_ids == (2, 1)
@@ -289,3 +304,28 @@ class TestLists:
 
 def test_zone_of_quarter_hours_is_refused(tmp_path: Path) -> None:
     assert "TIMEZONE: Asia/Kathmandu" in refused(tmp_path, TIMEZONE="Asia/Kathmandu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BIND", "127.0.0.1:99999"),
+        ("WEB_APP_URL", "shop.example"),
+        ("RATELIMIT_LOGIN", "many"),
+        ("PRODUCTS", ","),
+    ],
+)
+def test_what_would_fail_later_is_refused_now(tmp_path: Path, name: str, value: str) -> None:
+    assert f"{name}: " in refused(tmp_path, **{name: value})
+
+
+def test_folder_that_can_not_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="INSTANCE_PATH"):
+        read_settings({"INSTANCE_PATH": str(tmp_path / "file" / "below")})
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_testing_takes_weak_secrets_but_needs_them(tmp_path: Path, name: str) -> None:
+    assert f"{name}: is missing" in refused(tmp_path, **{name: ""})
+    assert core(tmp_path, **{name: "weak"})

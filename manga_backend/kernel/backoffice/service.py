@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -67,4 +68,8 @@ def record_audit(
 
 def _plain(values: dict[str, Any] | None) -> dict[str, Any] | None:
     """As the database will give it back, so that the hash can be checked from the row."""
-    return None if values is None else dict(json.loads(json.dumps(values, default=str)))
+    return None if values is None else dict(json.loads(json.dumps(values, default=_as_text)))
+
+
+def _as_text(value: object) -> str:
+    return clock.isoformat(value) if isinstance(value, datetime) else str(value)

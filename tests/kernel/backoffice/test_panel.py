@@ -62,7 +62,7 @@ def pages(app: App, method: str) -> list[Rule]:
 
 def address(rule: Rule) -> str:
     """A concrete path of a rule."""
-    path = re.sub(r"<int:\w+>", "1", rule.rule)
+    path = re.sub(r"<int[^:]*:\w+>", "1", rule.rule)
     path = re.sub(r"<uuid:\w+>", "01a1fbd2-027a-7777-9a36-d859180dffde", path)
     return re.sub(r"<\w+>", "csv", path)
 
@@ -152,6 +152,21 @@ class TestRights:
         assert panel.post(f"/admin/desk/{approval}", decision="approve").status_code == 403
         assert reader.status()["purchases_count"] == 0
 
+    def test_support_sees_no_number_of_the_business(self, api: Api) -> None:
+        reader = api.reader()
+        reader.post("/payment/submit", {"coupon_code": api.coupon()})
+        page = Panel(api, api.staff(Role.SUPPORT).username).get("/admin/").text
+        assert "Waiting at the desk" in page
+        assert "Active subscriptions" not in page
+
+    def test_the_json_api_below_the_panel_has_no_cookie(self, api: Api) -> None:
+        boss = api.staff()
+        panel = Panel(api, boss.username)
+        panel.post("/admin/sign-in/language", language="ru")
+        answer = panel.client.get("/admin/system/stats", headers=boss.auth)
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+
     def test_an_admin_changes_no_roles_and_touches_no_superuser(self, api: Api) -> None:
         boss, admin, reader = api.staff(Role.SUPERUSER), api.staff(), api.reader()
         panel = Panel(api, admin.username)
@@ -179,6 +194,16 @@ class TestForms:
                 assert panel.get(f"/admin/{view}/{way}").status_code == 302
             panel.post(f"/admin/{view}/delete/", id="1")
             assert panel.post(f"/admin/{view}/ajax/update/", list_form_pk="1").status_code == 404
+
+    def test_text_that_can_not_be_stored_is_refused(self, api: Api) -> None:
+        client = api.client()
+        token = csrf_token(client.get("/admin/sign-in/").text)
+        form = {"username": "a\x00b", "password": PASSWORD, "csrf_token": token}
+        assert client.post("/admin/sign-in/", data=form).status_code == 400
+
+    def test_a_number_that_no_key_can_be_is_not_found(self, api: Api) -> None:
+        panel = Panel(api, api.staff().username)
+        assert panel.post(f"/admin/users/ban/{'9' * 30}").status_code == 404
 
 
 class TestDesk:

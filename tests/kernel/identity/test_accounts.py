@@ -98,8 +98,10 @@ class TestRegister:
         assert PASSWORD not in stored_hash(lite, "reader")
         assert stored_hash(lite, "reader").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
-    @pytest.mark.parametrize(("header", "language"), [("ru-RU,ru;q=0.9", "ru"), ("de", "en")])
-    def test_keeps_the_language_of_the_browser(self, lite: Api, header: str, language: str) -> None:
+    @pytest.mark.parametrize(("header", "language"), [("ru-RU,ru;q=0.9", "ru"), ("de", None)])
+    def test_keeps_the_language_of_the_browser(
+        self, lite: Api, header: str, language: str | None
+    ) -> None:
         lite.post("/auth/register", GOOD, **{"Accept-Language": header})
         with lite.app.app_context():
             user = find_user_by_username("reader")
@@ -351,7 +353,7 @@ class TestBan:
             notes = db.session.scalars(
                 select(AuditEntry.after).where(AuditEntry.action == "user.banned")
             ).all()
-        assert notes == [{"reason": "spam"}]
+        assert [note["reason"] for note in notes] == ["spam"]
 
 
 class TestRole:

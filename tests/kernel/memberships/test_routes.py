@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 from manga_backend.kernel.memberships.models import Plan
 from manga_backend.kit.app import App
 from tests.kernel.factories import at_work, make_reader
-from tests.support import Api, counted_queries
+from tests.support import ADMIN_SECRET, Api, counted_queries
 
 
 @pytest.fixture
@@ -96,3 +96,15 @@ class TestPlans:
         with counted_queries(api.app) as statements:
             api.client().get("/api/plans")
         assert len([s for s in statements if s.startswith("SELECT")]) == 2
+
+
+def test_a_coupon_that_is_over_already_is_refused(api: Api) -> None:
+    body = {"days": 5, "expires_at": "2020-01-01T00:00:00Z"}
+    answer = api.post("/admin/system/coupon", body, **{"X-Admin-Secret": ADMIN_SECRET})
+    assert answer.status_code == 400
+    assert list(answer.get_json()["errors"]) == ["expires_at"]
+
+
+def test_another_product_has_no_default_plan(api: Api) -> None:
+    answer = api.client().get("/api/plans?product=nope").get_json()
+    assert (answer["plans"], answer["default_plan"]) == ([], None)

@@ -11,6 +11,7 @@ import time_machine
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.backoffice.models import AuditEntry
+from manga_backend.kernel.identity.service.secret import check_admin_secret
 from manga_backend.kernel.memberships import service
 from manga_backend.kernel.memberships.errors import NoSubscription
 from manga_backend.kernel.memberships.models import Subscription, SubscriptionChange
@@ -216,6 +217,6 @@ class TestExtend:
 class TestCheckAdminSecret:
     def test_names_the_holder_and_never_the_secret(self, app: App) -> None:
         with at_work(app):
-            holder = service.check_admin_secret("admin-secret-" * 2 + "admin-secret", "10.0.0.9")
+            holder = check_admin_secret("admin-secret-" * 2 + "admin-secret", "10.0.0.9")
         assert holder.key == "admin_secret"
         assert holder.address == "10.0.0.9"

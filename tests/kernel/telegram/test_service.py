@@ -289,9 +289,15 @@ class TestCommands:
 
     def test_the_answer_is_in_the_language_of_the_profile(self, app: App, probe: Probe) -> None:
         chat = new_chat()
-        make_user(app, telegram_id=chat, language="ru")
+        make_user(app, telegram_id=chat, telegram_verified_at=clock.now(), language="ru")
         with at_work(app):
             assert service.language_of["profile"](chat) == "ru"
+
+    def test_a_claim_chooses_no_language_for_another(self, app: App, probe: Probe) -> None:
+        chat = new_chat()
+        make_user(app, telegram_id=chat, language="ru")
+        with at_work(app):
+            assert service.language_of["profile"](chat) is None
 
 
 class TestPurge:
