@@ -163,48 +163,61 @@ class TestKills:
     def test_decisions_survive_kill_9_of_web_and_worker(
         self, settings: dict[str, str], telegram: BotApiStandIn, start: Any
     ) -> None:
-        """Every payment is decided exactly once and everyone is told, whoever dies meanwhile."""
-        with RedisServer() as redis:
-            values = {**settings, "REDIS_URL": redis.url()}
-            web, worker = start(Web, values), start(Worker, values)
-            tokens = {800200 + n: sign_up(web, 800200 + n) for n in range(10)}
-            hashes = {reader: submit(web, token) for reader, token in tokens.items()}
-            for tx_hash in hashes.values():
-                for admin in ADMIN_IDS:
-                    telegram.wait_for_message(admin, contains=tx_hash, timeout=30)
+        decide_while_killing(settings, telegram, start, readers=10, kills=2)
 
-            def decide(item: tuple[int, str]) -> None:
-                number, tx_hash = item
-                press(telegram, ADMIN_IDS[number % 2], tx_hash, "✅")
-                press(telegram, ADMIN_IDS[(number + 1) % 2], tx_hash, "❌")
+    @pytest.mark.soak
+    @pytest.mark.timeout(900)
+    def test_decisions_survive_many_kills(
+        self, settings: dict[str, str], telegram: BotApiStandIn, start: Any
+    ) -> None:
+        decide_while_killing(settings, telegram, start, readers=120, kills=15)
 
-            with ThreadPoolExecutor(4) as pool:
-                pressed = pool.map(decide, hashes.items())
-                os.kill(web.leader(), signal.SIGKILL)
-                worker.kill()
-                worker.start()
+
+def decide_while_killing(
+    settings: dict[str, str], telegram: BotApiStandIn, start: Any, *, readers: int, kills: int
+) -> None:
+    """Every payment is decided exactly once and everyone is told, whoever dies meanwhile."""
+    with RedisServer() as redis:
+        values = {**settings, "REDIS_URL": redis.url()}
+        web, worker = start(Web, values), start(Worker, values)
+        tokens = {800200 + n: sign_up(web, 800200 + n) for n in range(readers)}
+        hashes = {reader: submit(web, token) for reader, token in tokens.items()}
+        for tx_hash in hashes.values():
+            for admin in ADMIN_IDS:
+                telegram.wait_for_message(admin, contains=tx_hash, timeout=30)
+
+        def decide(item: tuple[int, str]) -> None:
+            number, tx_hash = item
+            press(telegram, ADMIN_IDS[number % 2], tx_hash, "✅")
+            press(telegram, ADMIN_IDS[(number + 1) % 2], tx_hash, "❌")
+
+        with ThreadPoolExecutor(4) as pool:
+            pressed = pool.map(decide, hashes.items())
+            for _ in range(kills):
+                if worker.process.poll() is not None:
+                    worker.start()
                 time.sleep(1 + secrets.randbelow(1000) / 1000)
                 os.kill(web.leader(), signal.SIGKILL)
                 worker.kill()
-                list(pressed)
-            web.kill()
-            web.start()
-            worker.start()
+            list(pressed)
+        web.kill()
+        web.start()
+        worker.start()
 
-            app = create_app(values)
-            with app.app_context():
-                eventually(lambda: _undecided() == 0, within=40)
-                eventually(lambda: _untold() == 0, within=60)
-                approved = _count(Payment, Payment.status == "approved")
-                assert approved + _count(Payment, Payment.status == "rejected") == len(hashes)
-                assert _count(SubscriptionChange) == approved
-                assert _count(Notification, Notification.status == Status.DEAD) == 0
-            for reader, tx_hash in hashes.items():
-                assert telegram.messages(reader), "the reader was told"
-                for admin in ADMIN_IDS:
-                    seen = [m for m in telegram.messages(admin) if tx_hash in m.html]
-                    decided = [m for m in seen if "telegram:" in m.html]
-                    assert decided, "the admin's message shows the decision"
+        app = create_app(values)
+        with app.app_context():
+            eventually(lambda: _undecided() == 0, within=40)
+            eventually(lambda: _untold() == 0, within=60)
+            approved = _count(Payment, Payment.status == "approved")
+            assert approved + _count(Payment, Payment.status == "rejected") == len(hashes)
+            assert _count(SubscriptionChange) == approved
+            assert _count(Notification, Notification.status == Status.DEAD) == 0
+        for reader, tx_hash in hashes.items():
+            assert telegram.messages(reader), "the reader was told"
+            for admin in ADMIN_IDS:
+                seen = [m for m in telegram.messages(admin) if tx_hash in m.html]
+                decided = [m for m in seen if "telegram:" in m.html]
+                assert decided, "the admin's message shows the decision"
 
 
 def _count(model: Any, *conditions: Any) -> int:

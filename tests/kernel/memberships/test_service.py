@@ -20,6 +20,7 @@ from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.statistics.queries import count_active
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
+from manga_backend.kit.clock import isoformat
 from tests.kernel.factories import (
     PLAN,
     PRODUCT,
@@ -102,10 +103,10 @@ class TestGiveDays:
         entry = rows(app, AuditEntry)[-1]
         assert (entry.action, entry.actor) == (action, "telegram:1")
         assert entry.subject_id == str(get_user(app, user_id).public_id)
-        assert entry.before == {"product": PRODUCT, "expires_at": str(before)}
+        assert entry.before == {"product": PRODUCT, "expires_at": isoformat(before)}
         assert entry.after == {
             "product": PRODUCT,
-            "expires_at": str(before + days * DAY),
+            "expires_at": isoformat(before + days * DAY),
             "days": days,
             "reason": "server was down",
         }

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manga_backend.kernel.money.coupons.domain import ALPHABET, new_code, normalised, shown
+from manga_backend.kernel.money.coupons.domain import new_code, normalised, shown
+from manga_backend.kit.codes import ALPHABET
 
 CODE = "7H2K9QX4TB0M"
 
