@@ -163,16 +163,26 @@ def _flat(messages: Any) -> Any:
 
 def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
     """503 when the database is away or busy; anything else is a fault of ours."""
-    if getattr(getattr(error, "orig", None), "pgcode", None) in _COLLISIONS:
-        log.warning("two transactions stood in each other's way: %s", str(error).splitlines()[0])
-        code, detail = _BY_STATUS[503]
-        return problem(503, code, gettext(detail), headers={"Retry-After": "1"})
-    if _is_away(error):
-        log.error("database away or busy: %s", str(error).splitlines()[0])
-        code, detail = _BY_STATUS[503]
-        wait = {"Retry-After": str(RETRY_WHEN_AWAY_SECONDS)}
-        return problem(503, code, gettext(detail), headers=wait)
-    return from_unexpected(error)
+    if _is_unmigrated(error):
+        words, wait = "a table is missing, run `flask --app wsgi db upgrade`", 60
+    elif _pgcode(error) in _COLLISIONS:
+        words, wait = "two transactions stood in each other's way", 1
+    elif _is_away(error):
+        words, wait = "database away or busy", RETRY_WHEN_AWAY_SECONDS
+    else:
+        return from_unexpected(error)
+    log.error("%s: %s", words, str(error).splitlines()[0])
+    code, detail = _BY_STATUS[503]
+    return problem(503, code, gettext(detail), headers={"Retry-After": str(wait)})
+
+
+def _pgcode(error: Exception) -> str | None:
+    code: str | None = getattr(getattr(error, "orig", None), "pgcode", None)
+    return code
+
+
+def _is_unmigrated(error: Exception) -> bool:
+    return _pgcode(error) == "42P01" or "no such table" in str(getattr(error, "orig", ""))
 
 
 _COLLISIONS = ("40001", "40P01")  # serialization failure, deadlock

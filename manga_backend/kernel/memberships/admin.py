@@ -13,8 +13,11 @@ from manga_backend.kernel.identity.queries import find_user_by_username
 from manga_backend.kernel.memberships import queries, service
 from manga_backend.kernel.memberships.permissions import GIVE_DAYS
 from manga_backend.kernel.memberships.schemas import MAX_COUNT, MAX_DAYS, MAX_USES
+from manga_backend.kernel.money.coupons.domain import shown
 from manga_backend.kernel.money.coupons.permissions import ISSUE_COUPONS
+from manga_backend.kernel.money.coupons.queries import find_coupon, list_batch
 from manga_backend.kit import clock
+from manga_backend.kit.db import MAX_ID
 from manga_backend.kit.i18n import gettext
 
 MAX_TEXT = 500
@@ -91,17 +94,26 @@ class GiveDaysView(PanelView):
 
 
 class IssueCouponsView(PanelView):
-    """Make a batch of gift coupons; the codes are shown on the next page."""
+    """Make a batch of gift coupons; a page of its own shows the codes, so that a reload makes no
+    second batch."""
 
     permission = ISSUE_COUPONS
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:
-        codes: list[str] = []
-        if request.method == "POST":
-            codes = self._issue()
+        if request.method == "POST" and (made := self._issue()):
+            coupon = find_coupon(made[0])
+            assert coupon is not None
+            return redirect(url_for(".index", batch=coupon.batch_id))
+        codes = self._codes_of(request.args.get("batch", ""))
         most = {"days": MAX_DAYS, "count": MAX_COUNT, "max_uses": MAX_USES}
         return self.render("backoffice/issue_coupons.html", codes=codes, most=most)
+
+    @staticmethod
+    def _codes_of(batch: str) -> list[str]:
+        if not batch.isascii() or not batch.isdecimal() or int(batch) > MAX_ID:
+            return []
+        return [shown(coupon.code) for coupon in list_batch(int(batch))]
 
     @staticmethod
     def _issue() -> list[str]:

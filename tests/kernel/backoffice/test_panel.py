@@ -272,6 +272,18 @@ class TestWork:
         answer = api.reader().post("/payment/submit", {"coupon_code": codes.pop()})
         assert answer.get_json()["days_added"] == 10
 
+    def test_a_reload_of_the_codes_makes_no_second_batch(self, api: Api) -> None:
+        panel = Panel(api, api.staff().username)
+        page = panel.post("/admin/new-coupons/", days="10", count="2", max_uses="1")
+        assert page.request.method == "GET"
+        again = panel.get(f"/admin/new-coupons/?{page.request.query_string.decode()}")
+        assert again.text.count("<textarea") == 1
+        assert panel.get("/admin/new-coupons/?batch=9999999999999999999999").status_code == 200
+        codes = re.findall(
+            r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}", panel.get("/admin/coupons/").text
+        )
+        assert len(set(codes)) == 2
+
     def test_a_ban_with_a_reason_and_back(self, api: Api) -> None:
         reader, boss = api.reader(), api.staff()
         panel = Panel(api, boss.username)

@@ -18,7 +18,7 @@ from manga_backend.version import VERSION
 from tests.conftest import Deployment
 from tests.standins.telegram import BotApiStandIn
 from tests.support import Api, base_settings, counted_queries
-from tests.variants import variant
+from tests.variants import logged, variant
 from tools.services import PostgresServer, RedisServer, free_port
 
 READY = ("/health/ready", "/api/system/health")
@@ -123,6 +123,14 @@ class TestNotReady:
             yield app
         if request.param == "postgresql":
             postgres.drop_database("unmigrated")
+
+    def test_routes_of_an_unmigrated_database_are_503(self, unmigrated: App) -> None:
+        with logged("manga_backend.kit.problems") as lines:
+            answer = unmigrated.test_client().get("/api/plans")
+        assert answer.status_code == 503
+        assert answer.get_json()["code"] == "dependency_away"
+        assert len(lines) == 1
+        assert "db upgrade" in lines[0]
 
     @pytest.mark.parametrize("path", READY)
     def test_unmigrated_database_is_503_and_says_what_to_do(
