@@ -9,7 +9,6 @@ from typing import Any
 
 from markupsafe import Markup
 from sqlalchemy import select, update
-from sqlalchemy.orm import aliased
 
 from manga_backend.kernel.notifications.domain import next_attempt
 from manga_backend.kernel.notifications.models import Notification
@@ -212,10 +211,9 @@ def _lease(rows: Sequence[Notification], now: datetime) -> list[Outgoing]:
 def _originals(ids: list[int]) -> dict[int, tuple[Status, int | None]]:
     if not ids:
         return {}
-    original = aliased(Notification)
     rows = session().execute(
-        select(original.id, original.status, original.telegram_message_id).where(
-            original.id.in_(ids)
+        select(Notification.id, Notification.status, Notification.telegram_message_id).where(
+            Notification.id.in_(ids)
         )
     )
     return {row.id: (row.status, row.telegram_message_id) for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -47,16 +48,21 @@ def check_database() -> Check:
     return Check(True, "answers", vital=True)
 
 
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest migration and all of them; they come with the code, so they are read once."""
+    scripts = ScriptDirectory(str(ROOT / "migrations"))
+    return scripts.get_current_head(), frozenset(s.revision for s in scripts.walk_revisions())
+
+
 def check_migrations() -> Check:
     """The database is at the newest migration of this code."""
-    scripts = ScriptDirectory(str(ROOT / "migrations"))
-    newest = scripts.get_current_head()
+    newest, known = _revisions()
     try:
         with db.engines[READS].connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
         return Check(False, f"unknown: {type(error).__name__}", vital=True)
-    known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         return Check(True, f"at {current}, newer than this code: being rolled out", vital=True)
     if current != newest:

@@ -26,7 +26,7 @@ from manga_backend.kernel.telegram.types import (
 )
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session, transaction
-from manga_backend.kit.i18n import N_, gettext, in_language, supported
+from manga_backend.kit.i18n import gettext, in_language, supported
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import settings
@@ -150,7 +150,7 @@ def _dispatch(update: Command | Press | None) -> Answer | None:
             return None
         press = presses.find(update.data.partition(":")[0])
         try:
-            words = press(update) if press else gettext(N_("This button does nothing any more."))
+            words = press(update) if press else gettext("This button does nothing any more.")
         except DomainError as refusal:
             answer = Answer(update.query_id, refusal.message()[:MAX_ANSWER_CHARACTERS])
             raise _Refused(answer, refusal.keeps_changes) from refusal
@@ -189,10 +189,10 @@ def check_poller() -> Check:
 
 def note_poller(*, problem: str | None, bot_username: str | None = None) -> None:
     """Record how the loop fares, for readiness checks of every process."""
-    get_or_make_poller()
-    values: dict[str, Any] = {"problem": problem}
+    poller = get_or_make_poller()
+    poller.problem = problem
     if problem is None:
-        values["polled_at"] = clock.now()
+        poller.polled_at = clock.now()
     if bot_username:
-        values["bot_username"] = bot_username
-    session().execute(update(TelegramPoller).where(TelegramPoller.id == 1).values(**values))
+        poller.bot_username = bot_username
+    session().flush()
