@@ -43,12 +43,8 @@ class Principal:
     """The caller of this request; `row` has what the route asked to read along."""
 
     user_id: int
-    public_id: uuid.UUID
     session_id: uuid.UUID
-    username: str | None
-    role: str
     permissions: frozenset[str]
-    language: str | None
     row: RowMapping
 
     def can(self, permission: str) -> bool:

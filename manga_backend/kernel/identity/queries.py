@@ -30,7 +30,6 @@ def caller_statement() -> Select[Any]:
         Session.ended_at,
         Session.end_reason,
         User.id.label("user_id"),
-        User.public_id,
         User.username,
         User.role,
         User.language,

@@ -11,12 +11,9 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
     """A private command or a button press; None for all else. Unknown fields are ignored."""
     query = payload.get("callback_query")
     if isinstance(query, dict):
-        message = query.get("message") or {}
         return Press(
             sender=_sender(query["from"]),
             query_id=str(query["id"]),
-            chat_id=(message.get("chat") or {}).get("id"),
-            message_id=message.get("message_id"),
             data=str(query.get("data") or ""),
         )
     message = payload.get("message")
@@ -32,9 +29,4 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
 
 
 def _sender(person: dict[str, Any]) -> Sender:
-    return Sender(
-        id=int(person["id"]),
-        username=person.get("username"),
-        first_name=str(person.get("first_name") or ""),
-        language_code=person.get("language_code"),
-    )
+    return Sender(id=int(person["id"]), language_code=person.get("language_code"))

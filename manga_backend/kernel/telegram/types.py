@@ -15,8 +15,6 @@ class Sender:
     """The person behind an update, as Telegram names them."""
 
     id: int
-    username: str | None
-    first_name: str
     language_code: str | None
 
 
@@ -35,8 +33,6 @@ class Press:
 
     sender: Sender
     query_id: str
-    chat_id: int | None
-    message_id: int | None
     data: str
 
     @property

@@ -115,20 +115,10 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
     if row["kind"] is not SessionKind.TOKEN:
         raise TokenInvalid
     set_caller_language(row["language"])
-    return as_principal(row, claims.session_id)
-
-
-def as_principal(row: Any, session_id: uuid.UUID) -> Principal:
-    """The caller described by a row of the caller's statement."""
-    role: Role = row["role"]
     return Principal(
         user_id=row["user_id"],
-        public_id=row["public_id"],
-        session_id=session_id,
-        username=row["username"],
-        role=role.value,
-        permissions=permissions_of(role),
-        language=row["language"],
+        session_id=claims.session_id,
+        permissions=permissions_of(row["role"]),
         row=row,
     )
 
