@@ -23,11 +23,13 @@ PARENT = """
 import os, time
 from tools.services import PostgresServer, RedisServer
 servers = PostgresServer().start(), RedisServer().start()
+def say(pid, directory):  # In one write: print makes several, which can mix with the other's.
+    os.write(1, f"{pid} {directory}\\n".encode())
 if os.fork():
     for server in servers:
-        print(server.pid, server.keeper.directory, flush=True)
+        say(server.pid, server.keeper.directory)
 else:
-    print(os.getpid(), "", flush=True)
+    say(os.getpid(), "")
 time.sleep(60)
 """
 
