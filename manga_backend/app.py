@@ -9,6 +9,7 @@ from typing import Any
 
 from manga_backend.kernel.approvals import wiring as approvals
 from manga_backend.kernel.backoffice import wiring as backoffice
+from manga_backend.kernel.broadcasts import wiring as broadcasts
 from manga_backend.kernel.identity import settings as identity_settings
 from manga_backend.kernel.identity import wiring as identity
 from manga_backend.kernel.identity.service.sessions import doors
@@ -43,6 +44,7 @@ KERNEL = (
     coupons,
     payments,
     memberships,
+    broadcasts,
     statistics,
 )
 PRODUCTS = ("manga",)

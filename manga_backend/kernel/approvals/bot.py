@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 
 from manga_backend.kernel.approvals import service
-from manga_backend.kernel.approvals.errors import ApprovalNotFound
+from manga_backend.kernel.approvals.errors import ApprovalNotFound, NotAnAdmin
+from manga_backend.kernel.approvals.permissions import DECIDE
 from manga_backend.kernel.approvals.types import Decision, State
+from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.telegram.types import Press
 from manga_backend.kit.i18n import gettext
 
@@ -22,7 +24,9 @@ def reject(press: Press) -> str:
 
 
 def _decide(press: Press, decision: Decision) -> str:
-    actor = service.telegram_admin(press.sender)
+    actor = staff_actor(press.sender.id, DECIDE)
+    if actor is None:
+        raise NotAnAdmin
     try:
         approval_id = uuid.UUID(hex=press.argument)
     except ValueError:

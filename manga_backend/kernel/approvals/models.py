@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, SmallInteger, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.approvals.types import State
@@ -32,3 +32,6 @@ class Approval(Model):
     decided_by: Mapped[str | None]
     decided_by_label: Mapped[str | None]
     reason: Mapped[str | None]
+    reminders: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    asked_at: Mapped[datetime | None]
+    """When admins were last sent fresh buttons; null until the first reminder."""

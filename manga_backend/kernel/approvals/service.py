@@ -11,20 +11,16 @@ from manga_backend.kernel.approvals.errors import (
     AlreadyApproved,
     AlreadyRejected,
     ApprovalNotFound,
-    NotAnAdmin,
 )
 from manga_backend.kernel.approvals.messages import DECIDED, KIND, LOG_LINE, QUESTION, subject_key
 from manga_backend.kernel.approvals.models import Approval
-from manga_backend.kernel.approvals.permissions import DECIDE
 from manga_backend.kernel.approvals.types import Decision, State, Subject
 from manga_backend.kernel.backoffice.service import record_audit
-from manga_backend.kernel.backoffice.types import Actor, Channel
+from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import (
-    find_user_by_verified_telegram_id,
     languages_of,
     list_telegram_admins,
 )
-from manga_backend.kernel.identity.service.sessions import permissions_of
 from manga_backend.kernel.notifications.queries import list_told
 from manga_backend.kernel.notifications.service import (
     edit_message,
@@ -33,7 +29,7 @@ from manga_backend.kernel.notifications.service import (
 )
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.settings import TelegramSettings
-from manga_backend.kernel.telegram.types import Button, Message, Sender
+from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext, in_language, render
@@ -92,22 +88,6 @@ def _written(template: str, approval: Approval, language: str) -> str:
     with in_language(language):
         question = subjects[approval.kind].describe(approval.subject_id)
         return render(template, language, question=question, approval=approval)
-
-
-def telegram_admin(sender: Sender) -> Actor:
-    """The actor behind a press; NotAnAdmin for anyone who may not decide.
-
-    Rights hang on TELEGRAM_ADMIN_IDS or a verified id of an account, never on a claim.
-    """
-    user = find_user_by_verified_telegram_id(sender.id)
-    listed = sender.id in settings(TelegramSettings).admin_ids
-    if user is not None and user.banned_at is not None:
-        raise NotAnAdmin
-    if user is not None and (listed or DECIDE in permissions_of(user.role)):
-        return Actor(f"user:{user.id}", user.label, Channel.TELEGRAM, user.id)
-    if listed:
-        return Actor(f"telegram:{sender.id}", f"telegram:{sender.id}", Channel.TELEGRAM)
-    raise NotAnAdmin
 
 
 def decide(

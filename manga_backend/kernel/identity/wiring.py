@@ -10,12 +10,14 @@ from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import gates
 from manga_backend.kernel.identity import admin, bot, cli, jobs, permissions, queries, routes
 from manga_backend.kernel.identity.models import User
+from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.identity.service.tokens import ALGORITHM, AUDIENCE, ISSUER
 from manga_backend.kernel.identity.settings import IdentitySettings
 from manga_backend.kernel.identity.types import Role
-from manga_backend.kernel.telegram.service import commands, language_of
+from manga_backend.kernel.telegram.service import commands, language_of, staff
+from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.principal import grants, register_authenticator
@@ -49,8 +51,9 @@ def init_app(app: App) -> None:
         grants.register(app, right, role.value)
     gates.register(app, "panel", admin.PanelGate())
     language_of.register(app, "profile", queries.find_language_of_telegram_id)
-    commands.register(app, "start", bot.start)
-    commands.register(app, "help", bot.help_)
+    staff.register(app, "rights", staff_actor)
+    commands.register(app, "start", BotCommand(bot.start, N_("Begin, or link your account")))
+    commands.register(app, "help", BotCommand(bot.help_, N_("What this bot can do")))
     job_registry.register(app, "identity.purge", jobs.purge)
     schedules.register(app, "identity.purge", Schedule("identity.purge", timedelta(hours=6)))
     app.cli.add_command(cli.users)

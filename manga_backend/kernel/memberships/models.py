@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manga_backend.kernel.memberships.types import Source
+from manga_backend.kernel.memberships.types import NoticeStage, Source
 from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
 
 
@@ -54,6 +54,7 @@ class Subscription(Model):
         UniqueConstraint("user_id", "product"),
         CheckConstraint("expires_at >= started_at", name="ends_after_start"),
         Index(None, "product", "expires_at"),
+        Index(None, "expires_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -82,4 +83,22 @@ class SubscriptionChange(Model):
     expired_before: Mapped[datetime | None]
     expires_after: Mapped[datetime]
     reason: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class SubscriptionNotice(Model):
+    """That the user was told of one end at one stage; a new end is told of anew."""
+
+    __tablename__ = "subscription_notices"
+    __table_args__ = (
+        UniqueConstraint("subscription_id", "stage", "expires_at"),
+        Index(None, "expires_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    subscription_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("subscriptions.id", ondelete="CASCADE")
+    )
+    stage: Mapped[NoticeStage] = mapped_column(enum_type(NoticeStage, "stage"))
+    expires_at: Mapped[datetime]
     at: Mapped[datetime]

@@ -20,3 +20,11 @@ class Extended:
 
     started_at: datetime
     expires_at: datetime
+
+
+class NoticeStage(StrEnum):
+    """How near the end of a subscription was when the user was told."""
+
+    THREE_DAYS = "three_days"
+    ONE_DAY = "one_day"
+    ENDED = "ended"

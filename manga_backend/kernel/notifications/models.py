@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kernel.notifications.types import Channel, Status
@@ -27,7 +27,7 @@ class Notification(Model):
         ),
         partial_index("ix_notifications_dead", "id", where="status = 'dead'"),
         Index(None, "user_id", "id"),
-        Index(None, "subject"),
+        Index(None, "subject", "status"),
         Index(None, "chat_id", "status"),
     )
 
@@ -52,3 +52,16 @@ class Notification(Model):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
+
+
+class DeviceToken(Model):
+    """Where a phone app can be pushed to; a token moves to whoever registered it last."""
+
+    __tablename__ = "device_tokens"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    token: Mapped[str] = mapped_column(Text, unique=True)
+    platform: Mapped[str]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

@@ -14,20 +14,27 @@ class Channel(StrEnum):
 
 
 class Status(StrEnum):
-    """new → sent | failed (will be tried again) | dead (given up) | cancelled."""
+    """new → sent | failed (will be tried again) | dead (given up) | unreachable | cancelled.
+
+    new ↔ held while a broadcast is paused. `unreachable`: the recipient blocked the bot, is gone,
+    or never pressed Start.
+    """
 
     NEW = "new"
     SENT = "sent"
     FAILED = "failed"
     DEAD = "dead"
+    UNREACHABLE = "unreachable"
+    HELD = "held"
     CANCELLED = "cancelled"
 
 
 class Priority(IntEnum):
-    """Lower leaves first."""
+    """The lanes; lower leaves first."""
 
     DECISION = 0
     RECEIPT = 1
+    BULK = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manga_backend.kit.db import Model, partial_index
+from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kit.db import Model, enum_type, partial_index
 
 MAX_ATTEMPTS = 3
 
@@ -41,3 +42,15 @@ class TelegramPoller(Model):
     polled_at: Mapped[datetime | None]
     problem: Mapped[str | None]
     bot_username: Mapped[str | None]
+    menu_digest: Mapped[str | None]
+    """Of the command menus that Telegram was last given; they are sent again when it differs."""
+
+
+class TelegramChat(Model):
+    """Whether a private chat can be written to, kept from what Telegram answers and tells."""
+
+    __tablename__ = "telegram_chats"
+
+    chat_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    reachability: Mapped[Reachability] = mapped_column(enum_type(Reachability, "reachability"))
+    changed_at: Mapped[datetime]

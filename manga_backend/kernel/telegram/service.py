@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from markupsafe import escape
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.operations.types import Check
 from manga_backend.kernel.telegram.domain import read_update
 from manga_backend.kernel.telegram.models import MAX_ATTEMPTS, TelegramPoller, TelegramUpdate
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import (
     MAX_ANSWER_CHARACTERS,
+    BotCommand,
     Command,
-    CommandHandler,
     Message,
     Press,
     PressHandler,
@@ -36,12 +38,17 @@ log = logging.getLogger(__name__)
 KEEP_UPDATES = timedelta(days=7)
 POLLED_LATELY = timedelta(seconds=120)
 
-commands: Registry[CommandHandler] = Registry("telegram.commands")
+commands: Registry[BotCommand] = Registry("telegram.commands")
+"""By the word after the slash."""
+
 presses: Registry[PressHandler] = Registry("telegram.presses")
 """By the word before the first colon of the button's data."""
 
 reply_through: Registry[Callable[[int, Message], None]] = Registry("telegram.replies")
 """`outbox`: how an answer reaches a chat; set by the package above."""
+
+staff: Registry[Callable[[int, str], Actor | None]] = Registry("telegram.staff")
+"""`rights`: who acts when the person with this Telegram id uses a right; None if they lack it."""
 
 language_of: Registry[Callable[[int], str | None]] = Registry("telegram.languages")
 """`profile`: the language that the person with this Telegram id chose here."""
@@ -56,12 +63,17 @@ class Answer:
 
 
 class _Refused(Exception):
-    """Takes the answer to a refused press out of the transaction, which it rolls back."""
+    """Takes a refusal out of the transaction, which it rolls back unless `keeps_changes`.
 
-    def __init__(self, answer: Answer, keeps_changes: bool) -> None:
-        super().__init__(answer.text)
-        self.answer = answer
-        self.keeps_changes = keeps_changes
+    A press is answered with it after the rollback, a command with a message of its own.
+    """
+
+    def __init__(self, to: Sender, refusal: DomainError, query_id: str | None = None) -> None:
+        super().__init__(refusal.code)
+        self.to = to
+        self.words = refusal.message()
+        self.query_id = query_id
+        self.keeps_changes = refusal.keeps_changes
 
 
 def store_updates(updates: list[dict[str, Any]]) -> None:
@@ -110,21 +122,25 @@ def handle_update(update_id: int) -> Answer | None:
             current.flush()
             return _dispatch(read_update(row.payload))
     except _Refused as refused:
-        _mark_handled(update_id)
-        return refused.answer
+        return _answer_refused(update_id, refused)
     except Exception as error:
         log.exception("update %s could not be handled", update_id)
         _note_failure(update_id, error)
         return None
 
 
-def _mark_handled(update_id: int) -> None:
+def _answer_refused(update_id: int, refused: _Refused) -> Answer | None:
+    """Mark the update as handled, if the rollback undid that; a command's answer is queued."""
     with transaction() as current:
         current.execute(
             update(TelegramUpdate)
             .where(TelegramUpdate.update_id == update_id, TelegramUpdate.handled_at.is_(None))
             .values(handled_at=clock.now())
         )
+        if refused.query_id is None:
+            reply_through["outbox"](refused.to.id, Message(str(escape(refused.words))))
+            return None
+    return Answer(refused.query_id, refused.words[:MAX_ANSWER_CHARACTERS])
 
 
 def _note_failure(update_id: int, error: Exception) -> None:
@@ -143,8 +159,7 @@ def _dispatch(update: Command | Press | None) -> Answer | None:
         return None
     with in_language(_language(update.sender)):
         if isinstance(update, Command):
-            handler = commands.find(update.name) or commands.find("help")
-            message = handler(update) if handler else None
+            message = _run(update)
             if message is not None:
                 reply_through["outbox"](update.sender.id, message)
             return None
@@ -152,9 +167,26 @@ def _dispatch(update: Command | Press | None) -> Answer | None:
         try:
             words = press(update) if press else gettext("This button does nothing any more.")
         except DomainError as refusal:
-            answer = Answer(update.query_id, refusal.message()[:MAX_ANSWER_CHARACTERS])
-            raise _Refused(answer, refusal.keeps_changes) from refusal
+            raise _Refused(update.sender, refusal, update.query_id) from refusal
         return Answer(update.query_id, words[:MAX_ANSWER_CHARACTERS])
+
+
+def _run(update: Command) -> Message | None:
+    """The answer to a command; whoever lacks its right is answered as if there were none."""
+    command = commands.find(update.name)
+    if command is not None and command.permission is not None:
+        actor = staff["rights"](update.sender.id, command.permission)
+        if actor is None:
+            command = None
+        else:
+            update = replace(update, actor=actor)
+    command = command or commands.find("help")
+    if command is None:
+        return None
+    try:
+        return command.handler(update)
+    except DomainError as refusal:
+        raise _Refused(update.sender, refusal) from refusal
 
 
 def _language(sender: Sender) -> str | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
+
+from manga_backend.kernel.backoffice.types import Actor
 
 MAX_CALLBACK_BYTES = 64
 MAX_ANSWER_CHARACTERS = 200
@@ -18,13 +21,29 @@ class Sender:
     language_code: str | None
 
 
+class Reachability(StrEnum):
+    """What Telegram last said about writing to a chat; a chat it never spoke of is unknown."""
+
+    UNKNOWN = "unknown"
+    ENABLED = "enabled"
+    NEEDS_START = "needs_start"
+    BLOCKED = "blocked"
+    DEACTIVATED = "deactivated"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message may be tried."""
+        return self in (Reachability.UNKNOWN, Reachability.ENABLED)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`/name argument` in a private chat."""
+    """`/name argument` in a private chat; `actor` is who acts when the command asks for a right."""
 
     sender: Sender
     name: str
     argument: str
+    actor: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,20 @@ class Message:
 
 CommandHandler = Callable[[Command], Message | None]
 """Runs inside a transaction; the message it returns goes to the sender through the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotCommand:
+    """A command and its line in the bot's menu.
+
+    `description` is an English message id (N_), translated for each language's menu. With a
+    `permission` it exists for whoever holds that right: for all others it is an unknown command.
+    """
+
+    handler: CommandHandler
+    description: str
+    permission: str | None = None
+
 
 PressHandler = Callable[[Press], str]
 """Runs inside a transaction; returns the short text shown over the chat."""

@@ -15,7 +15,7 @@ from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.telegram import service
 from manga_backend.kernel.telegram.models import TelegramPoller, TelegramUpdate
 from manga_backend.kernel.telegram.queries import list_waiting_update_ids
-from manga_backend.kernel.telegram.types import Command, Message, Press
+from manga_backend.kernel.telegram.types import BotCommand, Command, Message, Press
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.problems import DomainError
@@ -56,7 +56,7 @@ class Probe:
 @pytest.fixture
 def probe(app: App) -> Iterator[Probe]:
     found = Probe()
-    handlers = {service.presses: found.press, service.commands: found.command}
+    handlers = {service.presses: found.press, service.commands: BotCommand(found.command, "Probe")}
     for registry, handler in handlers.items():
         registry.register(app, WORD, handler)  # type: ignore[arg-type]
     yield found

@@ -7,14 +7,21 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
+from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.domain import code_hash, new_link_code
 from manga_backend.kernel.identity.errors import LinkCodeInvalid, TelegramIdTaken
 from manga_backend.kernel.identity.models import LinkCode, User
-from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id
+from manga_backend.kernel.identity.service.sessions import lock_user, permissions_of
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.telegram.queries import find_poller
+from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
+from manga_backend.kit.settings import settings
 
+LISTED_ROLE = Role.ADMIN
+"""What TELEGRAM_ADMIN_IDS makes of someone."""
 LINK_LIFETIME = timedelta(minutes=15)
 
 
@@ -87,3 +94,22 @@ def verify_telegram_id(code: str, telegram_id: int) -> User:
     user.telegram_id, user.telegram_verified_at = telegram_id, now
     current.flush()
     return user
+
+
+def staff_actor(telegram_id: int, permission: str) -> Actor | None:
+    """Who acts when this person uses a right on Telegram; None if they lack it.
+
+    Rights hang on TELEGRAM_ADMIN_IDS or a verified id of an account, never on a claim. A ban takes
+    them, even from whoever is listed.
+    """
+    user = find_user_by_verified_telegram_id(telegram_id)
+    if user is not None and user.banned_at is not None:
+        return None
+    listed = telegram_id in settings(TelegramSettings).admin_ids
+    if listed and permission in permissions_of(LISTED_ROLE):
+        pass
+    elif user is None or permission not in permissions_of(user.role):
+        return None
+    if user is not None:
+        return Actor(f"user:{user.id}", user.label, Channel.TELEGRAM, user.id)
+    return Actor(f"telegram:{telegram_id}", f"telegram:{telegram_id}", Channel.TELEGRAM)
