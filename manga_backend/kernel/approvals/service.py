@@ -22,7 +22,7 @@ from manga_backend.kernel.identity.queries import (
     list_telegram_admins,
 )
 from manga_backend.kernel.notifications.queries import list_told
-from manga_backend.kernel.notifications.service import (
+from manga_backend.kernel.notifications.service.outbox import (
     edit_message,
     notify_chat,
     notify_log_channel,

@@ -20,7 +20,7 @@ from manga_backend.kernel.memberships.models import Plan, Subscription, Subscrip
 from manga_backend.kernel.memberships.types import Extended, Source
 from manga_backend.kernel.money.coupons import service as coupons
 from manga_backend.kernel.money.payments.types import Fulfilled, Item, Offer
-from manga_backend.kernel.notifications.service import notify_user
+from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import session

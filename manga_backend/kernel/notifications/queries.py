@@ -39,6 +39,16 @@ def count_waiting_and_dead() -> tuple[int, int]:
     return waiting or 0, dead or 0
 
 
+def count_by_status(subject: str) -> dict[Status, int]:
+    """How the Telegram messages about one subject fare; states without any are left out."""
+    rows = session().execute(
+        select(Notification.status, func.count())
+        .where(Notification.subject == subject, Notification.channel == Channel.TELEGRAM)
+        .group_by(Notification.status)
+    )
+    return {status: count for status, count in rows}
+
+
 def list_told(subject: str) -> list[Notification]:
     """The messages sent about one subject, edits left out."""
     return list(

@@ -6,8 +6,9 @@ from typing import Any
 
 from flask_smorest.pagination import PaginationParameters
 
-from manga_backend.kernel.notifications import queries, schemas, service
+from manga_backend.kernel.notifications import queries, schemas
 from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kernel.notifications.service import inbox as inbox_service
 from manga_backend.kit.db import MAX_ID
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.principal import principal, require
@@ -42,7 +43,7 @@ def unread_count() -> Any:
 @inbox.response(200, schemas.MarkedSchema)
 def mark_read(notification_id: int) -> Any:
     """Mark one message as read; one that is read, or another's, changes nothing."""
-    return {"marked": service.mark_read(principal().user_id, notification_id)}
+    return {"marked": inbox_service.mark_read(principal().user_id, notification_id)}
 
 
 @inbox.route("/mark-all-read/", methods=["POST"])
@@ -50,4 +51,4 @@ def mark_read(notification_id: int) -> Any:
 @inbox.response(200, schemas.MarkedSchema)
 def mark_all_read() -> Any:
     """Mark all messages as read."""
-    return {"marked": service.mark_read(principal().user_id)}
+    return {"marked": inbox_service.mark_read(principal().user_id)}

@@ -13,8 +13,9 @@ from flask import Flask, current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from manga_backend.kernel.notifications import service
-from manga_backend.kernel.notifications.service import DELIVER, Outgoing
+from manga_backend.kernel.notifications.service import delivery as service
+from manga_backend.kernel.notifications.service.delivery import Outgoing
+from manga_backend.kernel.notifications.service.outbox import DELIVER
 from manga_backend.kernel.telegram.clients import CALL_SECONDS, BotClient
 from manga_backend.kernel.telegram.errors import (
     MessageGone,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from manga_backend.kernel.notifications import cli, jobs, routes, runner, service
+from manga_backend.kernel.notifications import cli, jobs, routes, runner
 from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kernel.notifications.service import outbox
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.operations.service import sweepers
 from manga_backend.kernel.telegram.service import reply_through
@@ -21,7 +22,7 @@ def init_app(app: App) -> None:
     """Called once by create_app()."""
     grants.register(app, READ_INBOX, "user")
     app.api.register_blueprint(routes.inbox)
-    job_registry.register(app, service.DELIVER, jobs.deliver)
+    job_registry.register(app, outbox.DELIVER, jobs.deliver)
     reply_through.register(app, "outbox", _reply)
     add_duty(app, "delivery", _deliver_when_embedded)
     sweepers.register(app, "notifications", runner.deliver_here)
@@ -29,7 +30,7 @@ def init_app(app: App) -> None:
 
 
 def _reply(chat_id: int, message: Message) -> None:
-    service.notify_chat(chat_id, message, kind="reply", priority=Priority.DECISION)
+    outbox.notify_chat(chat_id, message, kind="reply", priority=Priority.DECISION)
 
 
 def _deliver_when_embedded(app: Flask, stop: Stop) -> None:

@@ -14,8 +14,9 @@ import pytest
 import time_machine
 from sqlalchemy import text
 
-from manga_backend.kernel.notifications import runner, service
+from manga_backend.kernel.notifications import runner
 from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.service import delivery, outbox
 from manga_backend.kernel.notifications.types import Status
 from manga_backend.kernel.telegram import clients
 from manga_backend.kernel.telegram.types import Message
@@ -79,7 +80,7 @@ class TestSent:
         row = queue(api.app, chat, "same")
         api.deliver()
         with at_work(api.app) as current:
-            service.edit_message(current.get_one(Notification, row), Message("same"))
+            outbox.edit_message(current.get_one(Notification, row), Message("same"))
         api.deliver()
         edit = rows(api.app, Notification)[1]
         assert (edit.status, edit.last_error) == (Status.SENT, None)
@@ -90,7 +91,7 @@ class TestSent:
         api.deliver()
         del api.bot._state.chats[chat].messages[api.bot.messages(chat)[0].message_id]
         with at_work(api.app) as current:
-            service.edit_message(current.get_one(Notification, row), Message("new"))
+            outbox.edit_message(current.get_one(Notification, row), Message("new"))
         api.deliver()
         assert rows(api.app, Notification)[1].status is Status.DEAD
 
@@ -98,11 +99,11 @@ class TestSent:
         """More of them than a batch has room for, before an ordinary message."""
         original = queue(api.app, new_chat())
         with at_work(api.app):
-            service.claim_due(1)  # in flight elsewhere
+            delivery.claim_due(1)  # in flight elsewhere
         with at_work(api.app) as current:
             row = current.get_one(Notification, original)
             for _ in range(runner.BATCH):
-                service.edit_message(row, Message("edited"))
+                outbox.edit_message(row, Message("edited"))
         chat = new_chat()
         queue(api.app, chat, "hello")
         api.deliver()
@@ -281,7 +282,7 @@ class TestLease:
         row = queue(api.app, chat, "x")
         assert claim(api.app) == [row]  # and then kill -9
         assert api.deliver() == 0
-        with time_machine.travel(clock.now() + service.LEASE):
+        with time_machine.travel(clock.now() + delivery.LEASE):
             assert api.deliver() == 1
         assert texts(api, chat) == ["x"]
         assert one(api.app, row).attempts == 2
@@ -320,7 +321,7 @@ def delivering(pg_app: App) -> Iterator[threading.Thread]:
     yield thread
     stop.set()
     with pg_app.app_context():
-        local_flag(service.DELIVER).set()
+        local_flag(outbox.DELIVER).set()
     thread.join(10)
     assert not thread.is_alive()
 
@@ -337,7 +338,7 @@ class TestDeliverHere:
     def test_what_another_process_wrote_leaves_within_5_s(
         self, pg_api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(service, "wake", lambda _name: None)
+        monkeypatch.setattr(outbox, "wake", lambda _name: None)
         chat = new_chat()
         queue(pg_api.app, chat, "x")
         pg_api.bot.wait_for_message(chat, timeout=5)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.notifications.service import notify_user
+from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kernel.telegram.types import Message
 from tests.kernel.factories import at_work, make_reader, new_chat, rows

@@ -12,13 +12,13 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manga_backend.kernel.notifications import service
 from manga_backend.kernel.notifications.domain import (
     GIVE_UP_AFTER,
     LONGEST_PAUSE_SECONDS,
     next_attempt,
 )
 from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.service import delivery, outbox
 from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Button, Message
@@ -35,7 +35,7 @@ CREATED = st.timedeltas(timedelta(0), timedelta(days=3)).map(lambda ago: NOW - a
 def queue(app: App, chat: int, text: str = "hello", **more: Priority) -> int:
     """A message that waits; returns its id."""
     with at_work(app):
-        row = service.notify_chat(chat, Message(text), kind="test", **more)
+        row = outbox.notify_chat(chat, Message(text), kind="test", **more)
         assert row is not None
         return row.id
 
@@ -43,7 +43,7 @@ def queue(app: App, chat: int, text: str = "hello", **more: Priority) -> int:
 def claim(app: App, limit: int = 100) -> list[int]:
     """The ids of what was claimed, in the order in which it is to leave."""
     with at_work(app):
-        return [outgoing.id for outgoing in service.claim_due(limit)]
+        return [outgoing.id for outgoing in delivery.claim_due(limit)]
 
 
 def one(app: App, notification_id: int) -> Notification:
@@ -66,7 +66,7 @@ class TestNotifyChat:
         chat = new_chat()
         message = Message("<b>x</b>", [[Button("yes", data="approve:1")]])
         with at_work(app):
-            service.notify_chat(chat, message, kind="test", subject="s", language="fa")
+            outbox.notify_chat(chat, message, kind="test", subject="s", language="fa")
         (row,) = rows(app, Notification)
         assert (row.channel, row.status, row.attempts) == (Channel.TELEGRAM, Status.NEW, 0)
         assert (row.chat_id, row.text, row.subject, row.language) == (chat, "<b>x</b>", "s", "fa")
@@ -74,37 +74,37 @@ class TestNotifyChat:
 
     def test_what_is_rolled_back_is_never_told(self, app: App) -> None:
         with app.app_context():
-            local_flag(service.DELIVER).clear()
+            local_flag(outbox.DELIVER).clear()
         with pytest.raises(ZeroDivisionError):
             queue_and_fail(app)
         assert count(app, Notification) == 0
         with app.app_context():
-            assert not local_flag(service.DELIVER).is_set()
+            assert not local_flag(outbox.DELIVER).is_set()
 
     def test_wakes_the_deliverer_after_the_commit_and_not_before(self, app: App) -> None:
         with at_work(app):
-            flag = local_flag(service.DELIVER)
+            flag = local_flag(outbox.DELIVER)
             flag.clear()
-            service.notify_chat(new_chat(), Message("x"), kind="test")
+            outbox.notify_chat(new_chat(), Message("x"), kind="test")
             assert not flag.is_set()
         assert flag.is_set()
 
     @pytest.mark.usefixtures("bot_off")
     def test_nothing_waits_for_a_bot_that_is_off(self, app: App) -> None:
         with at_work(app):
-            assert service.notify_chat(new_chat(), Message("x"), kind="test") is None
-            service.notify_log_channel(Message("x"), kind="test")
+            assert outbox.notify_chat(new_chat(), Message("x"), kind="test") is None
+            outbox.notify_log_channel(Message("x"), kind="test")
         assert count(app, Notification) == 0
 
     def test_the_log_channel_is_a_chat(self, app: App) -> None:
         with at_work(app):
-            service.notify_log_channel(Message("x"), kind="test")
+            outbox.notify_log_channel(Message("x"), kind="test")
         assert [row.chat_id for row in rows(app, Notification)] == [LOG_CHANNEL]
 
 
 def queue_and_fail(app: App) -> None:
     with at_work(app):
-        service.notify_chat(new_chat(), Message("x"), kind="test")
+        outbox.notify_chat(new_chat(), Message("x"), kind="test")
         raise ZeroDivisionError
 
 
@@ -113,7 +113,7 @@ class TestNotifyUser:
         user_id, chat = make_user(app), new_chat()
         with at_work(app):
             message = Message("<b>1 &lt; 2</b>\nyes")
-            service.notify_user(Contact(user_id, chat, "fa"), message, kind="test")
+            outbox.notify_user(Contact(user_id, chat, "fa"), message, kind="test")
         inbox, telegram = rows(app, Notification)
         assert (inbox.channel, inbox.status, inbox.read_at) == (Channel.IN_APP, Status.SENT, None)
         assert inbox.text.split() == ["1", "<", "2", "yes"]
@@ -123,14 +123,14 @@ class TestNotifyUser:
     def test_without_a_telegram_id_the_inbox_has_it(self, app: App) -> None:
         user_id = make_user(app)
         with at_work(app):
-            service.notify_user(Contact(user_id, None, None), Message("x"), kind="test")
+            outbox.notify_user(Contact(user_id, None, None), Message("x"), kind="test")
         assert [row.channel for row in rows(app, Notification)] == [Channel.IN_APP]
 
     @pytest.mark.usefixtures("bot_off")
     def test_without_a_bot_the_inbox_has_it(self, app: App) -> None:
         user_id = make_user(app)
         with at_work(app):
-            service.notify_user(Contact(user_id, new_chat(), None), Message("x"), kind="test")
+            outbox.notify_user(Contact(user_id, new_chat(), None), Message("x"), kind="test")
         assert [row.channel for row in rows(app, Notification)] == [Channel.IN_APP]
 
 
@@ -171,22 +171,22 @@ class TestClaimDue:
     def test_an_edit_waits_for_its_original(self, app: App) -> None:
         row = queue(app, new_chat())
         with at_work(app) as current:
-            service.edit_message(current.get_one(Notification, row), Message("edited"))
+            outbox.edit_message(current.get_one(Notification, row), Message("edited"))
         assert claim(app) == [row]
         edit = rows(app, Notification)[1]
         assert (edit.status, edit.attempts) == (Status.NEW, 0)
         with at_work(app):
-            service.record_sent(row, 77)
+            delivery.record_sent(row, 77)
         with time_machine.travel(clock.now() + timedelta(seconds=2)), at_work(app):
-            (outgoing,) = service.claim_due(10)
+            (outgoing,) = delivery.claim_due(10)
         assert (outgoing.id, outgoing.edits_message_id) == (edit.id, 77)
 
     def test_an_edit_of_what_will_never_leave_is_cancelled(self, app: App) -> None:
         row = queue(app, new_chat())
         claim(app)
         with at_work(app) as current:
-            service.record_dead(row, "blocked")
-            service.edit_message(current.get_one(Notification, row), Message("edited"))
+            delivery.record_dead(row, "blocked")
+            outbox.edit_message(current.get_one(Notification, row), Message("edited"))
         assert claim(app) == []
         assert rows(app, Notification)[1].status is Status.CANCELLED
 
@@ -197,11 +197,11 @@ class TestRecord:
         row = queue(app, new_chat())
         claim(app)
         with at_work(app):
-            service.record_sent(row, 5)
+            delivery.record_sent(row, 5)
         with at_work(app):
-            service.record_failed(row, "late")
-            service.record_dead(row, "late")
-            service.record_busy([row], 1, 60)
+            delivery.record_failed(row, "late")
+            delivery.record_dead(row, "late")
+            delivery.record_busy([row], 1, 60)
         found = one(app, row)
         assert (found.status, found.telegram_message_id, found.last_error) == (Status.SENT, 5, None)
 
@@ -209,8 +209,8 @@ class TestRecord:
         row = queue(app, new_chat())
         now = clock.now()
         with time_machine.travel(now, tick=False), at_work(app):
-            (outgoing,) = service.claim_due(1)
-            service.record_busy([row], outgoing.chat_id, 3)
+            (outgoing,) = delivery.claim_due(1)
+            delivery.record_busy([row], outgoing.chat_id, 3)
         found = one(app, row)
         assert (found.attempts, found.status) == (0, Status.NEW)
         assert found.due_at == now + timedelta(seconds=3)

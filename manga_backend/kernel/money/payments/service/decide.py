@@ -19,7 +19,7 @@ from manga_backend.kernel.money.payments.service.steps import (
     move_payment,
 )
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
-from manga_backend.kernel.notifications.service import notify_user
+from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.db import session

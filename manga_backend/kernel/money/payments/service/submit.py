@@ -31,7 +31,7 @@ from manga_backend.kernel.money.payments.types import (
     OfferSource,
     PaymentStatus,
 )
-from manga_backend.kernel.notifications.service import notify_log_channel, notify_user
+from manga_backend.kernel.notifications.service.outbox import notify_log_channel, notify_user
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session, violates

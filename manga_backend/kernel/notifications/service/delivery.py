@@ -1,4 +1,4 @@
-"""Writing the outbox, and the steps of a delivery."""
+"""The steps of a delivery: claim (transaction) → send (none) → record (transaction)."""
 
 from __future__ import annotations
 
@@ -7,141 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from markupsafe import Markup
 from sqlalchemy import select, update
 
 from manga_backend.kernel.notifications.domain import next_attempt
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
-from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
-from manga_backend.kernel.telegram.settings import TelegramSettings
-from manga_backend.kernel.telegram.types import Message
+from manga_backend.kernel.notifications.types import Channel, Status
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
-from manga_backend.kit.jobs import wake
-from manga_backend.kit.settings import settings
 
-DELIVER = "notifications.deliver"
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
-
-
-def notify_chat(
-    chat_id: int,
-    message: Message,
-    *,
-    kind: str,
-    subject: str | None = None,
-    priority: Priority = Priority.RECEIPT,
-    language: str | None = None,
-    user_id: int | None = None,
-) -> Notification | None:
-    """Queue a Telegram message in the running transaction; None while the bot is off."""
-    if not settings(TelegramSettings).enabled:
-        return None
-    now = clock.now()
-    row = Notification(
-        channel=Channel.TELEGRAM,
-        kind=kind,
-        subject=subject,
-        user_id=user_id,
-        chat_id=chat_id,
-        language=language,
-        text=message.text,
-        buttons=message.buttons_json(),
-        priority=priority,
-        status=Status.NEW,
-        due_at=now,
-        created_at=now,
-    )
-    session().add(row)
-    session().flush()
-    wake(DELIVER)
-    return row
-
-
-def notify_user(
-    contact: Contact,
-    message: Message,
-    *,
-    kind: str,
-    subject: str | None = None,
-    priority: Priority = Priority.RECEIPT,
-) -> None:
-    """Tell a user in the inbox, and on Telegram where an id is known."""
-    now = clock.now()
-    session().add(
-        Notification(
-            channel=Channel.IN_APP,
-            kind=kind,
-            subject=subject,
-            user_id=contact.user_id,
-            language=contact.language,
-            text=Markup(message.text).striptags(),  # noqa: S704  # our own template's output
-            priority=priority,
-            status=Status.SENT,
-            due_at=now,
-            created_at=now,
-            sent_at=now,
-        )
-    )
-    if contact.chat_id is not None:
-        notify_chat(
-            contact.chat_id,
-            message,
-            kind=kind,
-            subject=subject,
-            priority=priority,
-            language=contact.language,
-            user_id=contact.user_id,
-        )
-    session().flush()
-
-
-def notify_log_channel(message: Message, *, kind: str, subject: str | None = None) -> None:
-    """A line in the log channel, when one is set."""
-    channel = settings(TelegramSettings).log_channel_id
-    if channel is not None:
-        notify_chat(channel, message, kind=kind, subject=subject)
-
-
-def edit_message(original: Notification, message: Message) -> None:
-    """Queue new text (and buttons) for a message that was, or soon will be, sent."""
-    now = clock.now()
-    session().add(
-        Notification(
-            channel=Channel.TELEGRAM,
-            kind=original.kind,
-            subject=original.subject,
-            user_id=original.user_id,
-            chat_id=original.chat_id,
-            language=original.language,
-            text=message.text,
-            buttons=message.buttons_json(),
-            edits_id=original.id,
-            priority=Priority.DECISION,
-            status=Status.NEW,
-            due_at=now,
-            created_at=now,
-        )
-    )
-    session().flush()
-    wake(DELIVER)
-
-
-def mark_read(user_id: int, notification_id: int | None = None) -> int:
-    """Mark one inbox message, or all, as read; returns how many changed. May run twice."""
-    statement = update(Notification).where(
-        Notification.user_id == user_id,
-        Notification.channel == Channel.IN_APP,
-        Notification.read_at.is_(None),
-    )
-    if notification_id is not None:
-        statement = statement.where(Notification.id == notification_id)
-    return session().execute(statement.values(read_at=clock.now())).rowcount  # type: ignore[attr-defined,no-any-return]
-
-
-# ---- delivery: claim (transaction) → send (none) → record (transaction) --------------------
 
 
 @dataclass(frozen=True, slots=True)

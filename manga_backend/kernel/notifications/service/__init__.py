@@ -1,0 +1,1 @@
+"""Commands of notifications: writing the outbox, its delivery, bulk messages, the inbox."""

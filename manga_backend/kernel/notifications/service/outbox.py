@@ -1,0 +1,119 @@
+"""Writing the outbox, with the change that a message tells of."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Message
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.kit.jobs import wake
+from manga_backend.kit.settings import settings
+
+DELIVER = "notifications.deliver"
+
+
+def notify_chat(
+    chat_id: int,
+    message: Message,
+    *,
+    kind: str,
+    subject: str | None = None,
+    priority: Priority = Priority.RECEIPT,
+    language: str | None = None,
+    user_id: int | None = None,
+) -> Notification | None:
+    """Queue a Telegram message in the running transaction; None while the bot is off."""
+    if not settings(TelegramSettings).enabled:
+        return None
+    now = clock.now()
+    row = Notification(
+        channel=Channel.TELEGRAM,
+        kind=kind,
+        subject=subject,
+        user_id=user_id,
+        chat_id=chat_id,
+        language=language,
+        text=message.text,
+        buttons=message.buttons_json(),
+        priority=priority,
+        status=Status.NEW,
+        due_at=now,
+        created_at=now,
+    )
+    session().add(row)
+    session().flush()
+    wake(DELIVER)
+    return row
+
+
+def notify_user(
+    contact: Contact,
+    message: Message,
+    *,
+    kind: str,
+    subject: str | None = None,
+    priority: Priority = Priority.RECEIPT,
+) -> None:
+    """Tell a user in the inbox, and on Telegram where an id is known."""
+    now = clock.now()
+    session().add(
+        Notification(
+            channel=Channel.IN_APP,
+            kind=kind,
+            subject=subject,
+            user_id=contact.user_id,
+            language=contact.language,
+            text=Markup(message.text).striptags(),  # noqa: S704  # our own template's output
+            priority=priority,
+            status=Status.SENT,
+            due_at=now,
+            created_at=now,
+            sent_at=now,
+        )
+    )
+    if contact.chat_id is not None:
+        notify_chat(
+            contact.chat_id,
+            message,
+            kind=kind,
+            subject=subject,
+            priority=priority,
+            language=contact.language,
+            user_id=contact.user_id,
+        )
+    session().flush()
+
+
+def notify_log_channel(message: Message, *, kind: str, subject: str | None = None) -> None:
+    """A line in the log channel, when one is set."""
+    channel = settings(TelegramSettings).log_channel_id
+    if channel is not None:
+        notify_chat(channel, message, kind=kind, subject=subject)
+
+
+def edit_message(original: Notification, message: Message) -> None:
+    """Queue new text (and buttons) for a message that was, or soon will be, sent."""
+    now = clock.now()
+    session().add(
+        Notification(
+            channel=Channel.TELEGRAM,
+            kind=original.kind,
+            subject=original.subject,
+            user_id=original.user_id,
+            chat_id=original.chat_id,
+            language=original.language,
+            text=message.text,
+            buttons=message.buttons_json(),
+            edits_id=original.id,
+            priority=Priority.DECISION,
+            status=Status.NEW,
+            due_at=now,
+            created_at=now,
+        )
+    )
+    session().flush()
+    wake(DELIVER)
