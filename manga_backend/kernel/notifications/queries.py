@@ -46,7 +46,7 @@ def count_by_status(subject: str) -> dict[Status, int]:
         .where(Notification.subject == subject, Notification.channel == Channel.TELEGRAM)
         .group_by(Notification.status)
     )
-    return {status: count for status, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def list_told(subject: str) -> list[Notification]:
