@@ -7,6 +7,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
+from manga_backend.kernel.approvals import settings as approval_settings
 from manga_backend.kernel.approvals import wiring as approvals
 from manga_backend.kernel.backoffice import wiring as backoffice
 from manga_backend.kernel.broadcasts import wiring as broadcasts
@@ -19,6 +20,7 @@ from manga_backend.kernel.money.coupons import wiring as coupons
 from manga_backend.kernel.money.payments import wiring as payments
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import gifts, offers
+from manga_backend.kernel.notifications import settings as notification_settings
 from manga_backend.kernel.notifications import wiring as notifications
 from manga_backend.kernel.operations import wiring as operations
 from manga_backend.kernel.statistics import wiring as statistics
@@ -48,7 +50,13 @@ KERNEL = (
     statistics,
 )
 PRODUCTS = ("manga",)
-SETTINGS = (telegram_settings.load, identity_settings.load, chain_settings.load)
+SETTINGS = (
+    telegram_settings.load,
+    notification_settings.load,
+    identity_settings.load,
+    approval_settings.load,
+    chain_settings.load,
+)
 
 
 def read_settings(values: Mapping[str, str] | None = None) -> dict[type, Any]:
