@@ -248,6 +248,12 @@ def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | 
     raise AssertionError("unreachable")
 
 
+def write_one(statement: Executable) -> None:
+    """One statement that is a transaction by itself, on the autocommit engine: one round trip."""
+    with db.engines[READS].connect() as connection:
+        connection.execute(statement)
+
+
 def violates(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> bool:
     """Whether a UNIQUE over exactly these columns was violated (index named by convention)."""
     table = columns[0].class_.__tablename__

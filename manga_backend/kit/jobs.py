@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import redis
 from flask import Flask, current_app
@@ -28,6 +29,8 @@ from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 QUEUE = "manga_backend"
 WAKE_SECONDS = 5
@@ -78,15 +81,24 @@ class _Broker:
         self.outage = Outage(log, "Redis is away, the sweepers do its work", "Redis answers again")
 
     def wake(self, name: str) -> None:
+        self.attempt(lambda: self._enqueue(name))
+
+    def attempt(self, action: Callable[[], T]) -> T | None:
+        """What Redis answers; None while it is away, without waiting for it again."""
         if time.monotonic() < self._away_until:
-            return
+            return None
         try:
-            if self.connection.set(_flag(name), 1, nx=True, ex=WAKE_SECONDS):
-                self.queue.enqueue(run, name, result_ttl=0, failure_ttl=3600, job_timeout=900)
-            self.outage.ends()
+            answer = action()
         except redis.RedisError as error:
             self._away_until = time.monotonic() + REDIS_RETRY_SECONDS
             self.outage.begins(error)
+            return None
+        self.outage.ends()
+        return answer
+
+    def _enqueue(self, name: str) -> None:
+        if self.connection.set(_flag(name), 1, nx=True, ex=WAKE_SECONDS):
+            self.queue.enqueue(run, name, result_ttl=0, failure_ttl=3600, job_timeout=900)
 
     def woken(self, name: str) -> None:
         try:

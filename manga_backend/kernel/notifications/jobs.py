@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.notifications import runner
+from manga_backend.kernel.notifications.service.outbox import DELIVER
+from manga_backend.kit.jobs import local_flag
 
 
 def deliver() -> None:
-    """Send what is due; finding nothing is fine."""
-    runner.drain()
+    """Tell this worker's engine that something is due; it finds out what by itself."""
+    local_flag(DELIVER).set()

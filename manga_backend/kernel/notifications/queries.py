@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import aliased
 
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.types import Channel, Status
@@ -77,3 +78,24 @@ def with_unread(statement: Select[Any]) -> Select[Any]:
     """Widens the caller's statement by `unread`."""
     users = statement.selected_columns["user_id"]
     return statement.add_columns(count_unread(users).label("unread"))
+
+
+def list_with_buttons(subject: str) -> list[Notification]:
+    """The messages about one subject, sent or still waiting to leave, whose buttons no edit took
+    away."""
+    edit = aliased(Notification)
+    edited = select(edit.id).where(edit.edits_id == Notification.id)
+    return list(
+        session().scalars(
+            select(Notification)
+            .where(
+                Notification.subject == subject,
+                Notification.channel == Channel.TELEGRAM,
+                Notification.edits_id.is_(None),
+                Notification.status.in_((*WAITING, Status.SENT)),
+                Notification.buttons.is_not(None),
+                ~edited.exists(),
+            )
+            .order_by(Notification.id)
+        )
+    )

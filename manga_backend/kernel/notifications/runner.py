@@ -1,21 +1,24 @@
-"""Delivery: drains the outbox with a few messages in flight."""
+"""Delivery: one engine in a process, with a few messages in flight, in the order of the lanes."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 
 from flask import Flask, current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from manga_backend.kernel.notifications.service import delivery as service
+from manga_backend.kernel.notifications.domain import Hand
+from manga_backend.kernel.notifications.service import delivery
 from manga_backend.kernel.notifications.service.delivery import Outgoing
+from manga_backend.kernel.notifications.service.governor import governor
 from manga_backend.kernel.notifications.service.outbox import DELIVER
+from manga_backend.kernel.notifications.settings import NotificationSettings
 from manga_backend.kernel.telegram.clients import CALL_SECONDS, BotClient
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
@@ -35,85 +38,180 @@ from manga_backend.kit.settings import settings
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
-BATCH = 20
-"""Small enough that a batch at Telegram's usual 0.1 s a call is done well within its lease."""
-TRUST_LEASE_SECONDS = service.LEASE.total_seconds() - CALL_SECONDS - 2
+"""What a kill -9 may send twice, at most."""
+LARGEST_HAND = 400
+HAND_SECONDS = 0.25
+"""How much sending is claimed ahead: little, so that what is urgent need not wait behind it."""
+TRUST_LEASE_SECONDS = delivery.LEASE.total_seconds() - CALL_SECONDS - 2
 """No call begins later than this after the claim: its row may be claimed by others at 30 s."""
 SWEEP_SECONDS = 2.0
+RECORD_RETRY_SECONDS = 0.5
+SHORT_REST_SECONDS = 0.05
 
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 _telegram = Outage(log, "messages wait, Telegram does not take them", "messages leave again")
 
 
 def drain(stop: threading.Event | None = None) -> int:
-    """Send all that is due now; returns how many were tried. Any number may run at once."""
-    config = settings(TelegramSettings)
-    if not config.enabled:
+    """Send all that is due now; returns how many were tried.
+
+    Any number of processes may do this at once; in one process one engine runs at a time.
+    """
+    if not settings(TelegramSettings).enabled:
         return 0
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    client = BotClient(config)
-    tried = 0
-    while stop is None or not stop.is_set():
-        with transaction():
-            batch = service.claim_due(BATCH)
-        if not batch:
-            return tried
-        until = time.monotonic() + TRUST_LEASE_SECONDS
-        by_chat: dict[int, list[Outgoing]] = defaultdict(list)
-        for outgoing in batch:
-            by_chat[outgoing.chat_id].append(outgoing)
+    with app.extensions.setdefault("notifications.engine", threading.Lock()):
+        return _Engine(app, stop or threading.Event()).run()
+
+
+class _Engine:
+    """Claims into a hand, from which a few senders take."""
+
+    def __init__(self, app: Flask, stop: threading.Event) -> None:
+        self._app = app
+        self._stop = stop
+        self._client = BotClient(settings(TelegramSettings))
+        self._governor = governor()
+        rate = settings(NotificationSettings).per_second
+        self._size = min(max(2 * IN_FLIGHT, int(rate * HAND_SECONDS)), LARGEST_HAND)
+        self._hand = Hand[Outgoing]()
+
+    def run(self) -> int:
+        """Until nothing is due, or told to stop; what nobody has begun then is given back."""
         with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="deliver") as pool:
-            list(pool.map(partial(_send_in_turn, app, client, until), by_chat.values()))
-        tried += len(batch)
-    return tried
+            senders = [pool.submit(self._send_from_hand) for _ in range(IN_FLIGHT)]
+            try:
+                tried = self._deal()
+            finally:
+                unsent = self._hand.close()
+                if unsent:
+                    with suppress(*_AWAY), transaction():
+                        delivery.release([out.id for out in unsent])
+        for sender in senders:
+            sender.result()
+        return tried
 
-
-def _send_in_turn(app: Flask, client: BotClient, until: float, messages: list[Outgoing]) -> None:
-    """One chat's messages keep their order; after a 429 the rest waits as long as Telegram asks,
-    near the end of the lease it is left for the next claim."""
-    with app.app_context():
-        for number, outgoing in enumerate(messages):
-            if time.monotonic() >= until:
-                return
-            wait_seconds = _send(client, outgoing)
-            if wait_seconds is not None:
-                unsent = [left.id for left in messages[number:]]
+    def _deal(self) -> int:
+        """Claim, a little ahead of the senders; returns how many were claimed."""
+        tried = 0
+        while not self._stop.is_set():
+            load = self._hand.load
+            if _telegram.lasts and load == 0 and tried:
+                break  # somebody will look again soon, whether Telegram is back
+            # While Telegram is away one message at a time finds out whether it is back.
+            room = (1 if _telegram.lasts else self._size) - load
+            batch = []
+            if room > 0:
                 with transaction():
-                    service.record_busy(unsent, outgoing.chat_id, wait_seconds)
-                return
+                    batch = delivery.claim_due(room)
+            if batch:
+                self._hand.add(batch, time.monotonic() + TRUST_LEASE_SECONDS)
+                tried += len(batch)
+                self._hand.wait_for_load(self._size // 2)
+            elif load == 0:
+                break
+            else:
+                self._hand.wait_for_load(load - 1)
+        return tried
 
+    def _send_from_hand(self) -> None:
+        with self._app.app_context():
+            while (taken := self._hand.take()) is not None:
+                out, until = taken
+                later_seconds = None
+                try:
+                    later_seconds = self._send_in_turn(out, until)
+                except _AWAY as error:
+                    log.warning("notification %s: its lease runs out: %s", out.id, _line(error))
+                except Exception:
+                    log.exception("notification %s: tried again when its lease is over", out.id)
+                if later_seconds is None:
+                    self._hand.done(out)
+                else:
+                    self._hand.put_back(out, until, later_seconds)
 
-def _send(client: BotClient, out: Outgoing) -> int | None:
-    """Call Telegram outside any transaction, then record; the seconds that the chat has to wait,
-    None when it need not."""
-    message_id: int | None = None
-    try:
-        if out.edits_message_id is None:
-            message_id = client.send_message(out.chat_id, out.text, out.buttons)
+    def _send_in_turn(self, out: Outgoing, until: float) -> float | None:
+        """Send it when its turn comes; seconds to let others pass first, None when it is done."""
+        if self._stop.is_set() or time.monotonic() >= until:
+            with transaction():
+                delivery.release([out.id])
+            return None
+        turn = self._governor.take_turn(out.chat_id, out.priority)
+        while not turn.granted and turn.narrow and turn.wait_seconds <= SHORT_REST_SECONDS:
+            time.sleep(turn.wait_seconds)
+            turn = self._governor.take_turn(out.chat_id, out.priority)
+        if turn.granted:
+            time.sleep(turn.wait_seconds)
+            if time.monotonic() < until:
+                self._send(out, until)
+        elif turn.narrow:
+            self._put_off(out, turn.wait_seconds)
         else:
-            client.edit_message(out.chat_id, out.edits_message_id, out.text, out.buttons)
-    except MessageUnchanged:
-        pass
-    except TelegramBusy as error:
-        return error.retry_after or 1
-    except (RecipientUnreachable, MessageGone, TelegramRefused) as error:
-        log.warning("notification %s is given up: %s", out.id, error.description)
-        with transaction():
-            service.record_dead(out.id, error.description)
+            return turn.wait_seconds
         return None
-    except TelegramError as error:
-        _telegram.begins(error.description)
+
+    def _put_off(self, out: Outgoing, wait_seconds: float) -> None:
+        """This chat has to rest, with all that is in hand for it."""
+        waiting = [out.id, *(other.id for other in self._hand.withdraw(out.chat_id))]
         with transaction():
-            service.record_failed(out.id, error.description)
-        return None
-    _telegram.ends()
-    with transaction():
-        service.record_sent(out.id, message_id)
-    return None
+            step = self._governor.step_seconds(out.chat_id)
+            delivery.put_off(waiting, out.chat_id, wait_seconds, step)
+
+    def _send(self, out: Outgoing, until: float) -> None:
+        """Call Telegram outside any transaction, then record what it said."""
+        message_id: int | None = None
+        try:
+            if out.edits_message_id is None:
+                message_id = self._client.send_message(out.chat_id, out.text, out.buttons)
+            else:
+                self._client.edit_message(out.chat_id, out.edits_message_id, out.text, out.buttons)
+        except MessageUnchanged:
+            pass
+        except TelegramBusy as error:
+            wait_seconds = float(error.retry_after or 1)
+            self._governor.note_busy(out.chat_id, wait_seconds)
+            self._put_off(out, wait_seconds)
+            return
+        except RecipientUnreachable as error:
+            log.info("notification %s: %s", out.id, error.description)
+            state, why = error.reachability, error.description
+            self._record(until, lambda: delivery.record_unreachable(out, state, why))
+            return
+        except (MessageGone, TelegramRefused) as error:
+            log.warning("notification %s is given up: %s", out.id, error.description)
+            why = error.description
+            self._record(until, lambda: delivery.record_refused(out.id, why))
+            return
+        except TelegramError as error:
+            _telegram.begins(error.description)
+            why = error.description
+            self._record(until, lambda: delivery.record_failed(out.id, why))
+            return
+        self._record(until, lambda: delivery.record_sent(out, message_id))
+        if _telegram.ends():
+            self._record(until, delivery.retry_failed_now)
+
+    def _record(self, until: float, note: Callable[[], None]) -> None:
+        """In a transaction; a database that is away is asked again while the lease lasts, since
+        what was sent and not recorded would be sent twice."""
+        while True:
+            try:
+                with transaction():
+                    note()
+                return
+            except _AWAY:
+                if time.monotonic() >= until + CALL_SECONDS:
+                    raise
+                time.sleep(RECORD_RETRY_SECONDS)
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def deliver_here(app: Flask, stop: Stop) -> None:
     """A loop that delivers in this process: at once for what this process wrote, and every 2 s for
-    what others did. The leader runs it without Redis, each worker as its sweeper with Redis.
+    what others did. The leader runs it without Redis, each worker with Redis.
 
     A database that is away is waited for and logged once."""
     with app.app_context():
@@ -125,7 +223,7 @@ def deliver_here(app: Flask, stop: Stop) -> None:
             with app.app_context():
                 drain(stop)
             database.ends()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            database.begins(str(error).splitlines()[0])
+        except _AWAY as error:
+            database.begins(_line(error))
         with stop.idle():
             flag.wait(SWEEP_SECONDS)

@@ -9,7 +9,7 @@ from manga_backend.kernel.notifications.permissions import READ_INBOX
 from manga_backend.kernel.notifications.service import outbox
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.operations.service import sweepers
-from manga_backend.kernel.telegram.service import reply_through
+from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App
 from manga_backend.kit.jobs import jobs as job_registry

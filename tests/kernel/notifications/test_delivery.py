@@ -102,7 +102,7 @@ class TestSent:
             delivery.claim_due(1)  # in flight elsewhere
         with at_work(api.app) as current:
             row = current.get_one(Notification, original)
-            for _ in range(runner.BATCH):
+            for _ in range(runner.LARGEST_HAND):
                 outbox.edit_message(row, Message("edited"))
         chat = new_chat()
         queue(api.app, chat, "hello")
@@ -133,14 +133,14 @@ class TestTooManyRequests:
 
     def test_what_waited_already_in_that_chat_waits_too(self, api: Api) -> None:
         chat = new_chat()
-        for number in range(runner.BATCH + 5):
+        for number in range(25):
             queue(api.app, chat, f"{number}")
         api.bot.fail_next("sendMessage", status=429, retry_after=30)
         api.deliver()
         assert sends(api, chat) == 1
         with time_machine.travel(clock.now() + timedelta(seconds=31)):
             api.deliver()
-        assert texts(api, chat) == [f"{number}" for number in range(runner.BATCH + 5)]
+        assert texts(api, chat) == [f"{number}" for number in range(25)]
 
     def test_is_no_reason_to_complain(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
         queue(api.app, new_chat())
@@ -161,11 +161,11 @@ class TestRefused:
         make_due(api.app)
         api.deliver()
         found = one(api.app, row)
-        assert (found.status, found.attempts) == (Status.DEAD, 1)
+        assert (found.status, found.attempts) == (Status.UNREACHABLE, 1)
         assert "Forbidden" in (found.last_error or "")
         assert texts(api, other) == ["x"]
 
-    @pytest.mark.parametrize("words", ["message is too long", "chat not found", "can't parse"])
+    @pytest.mark.parametrize("words", ["message is too long", "can't parse", "PEER_FLOOD"])
     def test_a_400_is_final(self, api: Api, words: str) -> None:
         row = queue(api.app, new_chat())
         api.bot.fail_next("sendMessage", status=400, description=words)
@@ -292,9 +292,14 @@ class TestLease:
     ) -> None:
         monkeypatch.setattr(runner, "TRUST_LEASE_SECONDS", -1.0)
         chat = new_chat()
-        queue(api.app, chat, "x")
-        api.deliver()
+        row = queue(api.app, chat, "x")
+        stop = Stop()
+        with api.app.app_context():
+            threading.Timer(0.3, stop.set).start()
+            runner.drain(stop)
         assert sends(api, chat) == 0
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.NEW, 0)  # it was no attempt
 
 
 class TestAtOnce:

@@ -1,0 +1,67 @@
+"""The send governor: Telegram's limits, kept before they bite, by all processes together."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from manga_backend.kernel.notifications.settings import NotificationSettings
+from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kit.pacing import AppPace, Pace, Rate, Turn
+from manga_backend.kit.registry import extensions
+from manga_backend.kit.settings import settings
+
+BULK_PATIENCE_SECONDS = 0.15
+"""Broadcasts take no turn that lies further ahead; what is urgent then never waits much longer."""
+CAREFUL = 0.985
+"""Of the common limit: arrivals bunch a little on their way, and Telegram counts arrivals."""
+PRIVATE_BURST = 2
+GROUP_BURST = 5
+"""Within any minute a group gets the burst and what the rest of the minute allows: 20 in all."""
+_GOVERNOR = "notifications.governor"
+
+
+class Governor:
+    """The turns of one bot. Thread-safe; needs an app context."""
+
+    def __init__(self, config: NotificationSettings, pace: Pace) -> None:
+        self._pace = pace
+        self._common = Rate(1 / (config.per_second * CAREFUL))
+        self._private = Rate(1 / config.per_chat_per_second, PRIVATE_BURST)
+        burst = min(GROUP_BURST, max(1, config.per_group_per_minute // 4))
+        self._group = Rate(60 / max(1, config.per_group_per_minute - burst), burst)
+        self._lock = threading.Lock()
+        self._busy_chat: int | None = None
+        self._busy_until = 0.0
+
+    def take_turn(self, chat_id: int, priority: int) -> Turn:
+        """May this message leave, and after how long? Broadcasts leave the queue to others."""
+        patience = BULK_PATIENCE_SECONDS if priority >= Priority.BULK else None
+        return self._pace.take(self._common, str(chat_id), self._rate_of(chat_id), patience)
+
+    def step_seconds(self, chat_id: int) -> float:
+        """How far apart messages to this chat are in the long run."""
+        return self._rate_of(chat_id).interval_seconds
+
+    def note_busy(self, chat_id: int, retry_after_seconds: float) -> None:
+        """Telegram said 429: this chat rests. When a second chat hears it meanwhile, it is the bot
+        that has to rest, and all messages wait: trying on would only lengthen it."""
+        self._pace.rest(str(chat_id), retry_after_seconds)
+        now = time.monotonic()
+        with self._lock:
+            everybody = now < self._busy_until and self._busy_chat != chat_id
+            self._busy_chat, self._busy_until = chat_id, now + retry_after_seconds
+        if everybody:
+            self._pace.rest(None, retry_after_seconds)
+
+    def _rate_of(self, chat_id: int) -> Rate:
+        return self._private if chat_id > 0 else self._group
+
+
+def governor() -> Governor:
+    """This app's governor."""
+    known = extensions()
+    if _GOVERNOR not in known:
+        known[_GOVERNOR] = Governor(settings(NotificationSettings), AppPace("telegram:pace"))
+    found: Governor = known[_GOVERNOR]
+    return found
