@@ -248,10 +248,10 @@ def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | 
     raise AssertionError("unreachable")
 
 
-def write_one(statement: Executable) -> None:
+def write_one(statement: Executable, parameters: dict[str, Any]) -> None:
     """One statement that is a transaction by itself, on the autocommit engine: one round trip."""
     with db.engines[READS].connect() as connection:
-        connection.execute(statement)
+        connection.execute(statement, parameters)
 
 
 def violates(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> bool:

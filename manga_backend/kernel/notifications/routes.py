@@ -7,10 +7,17 @@ from typing import Any
 from flask_smorest.pagination import PaginationParameters
 
 from manga_backend.kernel.notifications import queries, schemas
-from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kernel.notifications.permissions import (
+    CLEAR_INBOX,
+    READ_INBOX,
+    REGISTER_DEVICE,
+)
 from manga_backend.kernel.notifications.service import inbox as inbox_service
+from manga_backend.kernel.notifications.service import retention
+from manga_backend.kernel.notifications.service.devices import register_device
 from manga_backend.kit.db import MAX_ID
 from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.idempotency import REFUSALS, idempotent
 from manga_backend.kit.principal import principal, require
 
 inbox = Blueprint(
@@ -52,3 +59,27 @@ def mark_read(notification_id: int) -> Any:
 def mark_all_read() -> Any:
     """Mark all messages as read."""
     return {"marked": inbox_service.mark_read(principal().user_id)}
+
+
+@inbox.route("/delete-old/", methods=["POST"])
+@require(CLEAR_INBOX)
+@inbox.response(200, schemas.DeletedSchema)
+def delete_old() -> Any:
+    """Delete the caller's read messages that are older than NOTIFICATION_RETENTION_DAYS."""
+    return {"deleted": retention.delete_old(principal().user_id)}
+
+
+@inbox.route("/device-token/", methods=["POST"])
+@require(REGISTER_DEVICE)
+@idempotent
+@inbox.refuses(*REFUSALS)
+@inbox.arguments(schemas.NewDeviceSchema)
+@inbox.alt_response(200, schema=schemas.DeviceSchema, description="It was known already.")
+@inbox.response(201, schemas.DeviceSchema)
+def add_device_token(body: dict[str, Any]) -> Any:
+    """Register the caller's device for push messages; a token belongs to whoever sent it last.
+
+    At most 20 are kept for one account, the ones registered last.
+    """
+    device = register_device(principal().user_id, body["token"], body["platform"])
+    return device, 201 if device.is_new else 200

@@ -28,7 +28,9 @@ from manga_backend.kernel.telegram.errors import (
     TelegramError,
     TelegramRefused,
 )
+from manga_backend.kernel.telegram.service.chats import note_enabled
 from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit.db import transaction
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
@@ -75,6 +77,8 @@ class _Engine:
         rate = settings(NotificationSettings).per_second
         self._size = min(max(2 * IN_FLIGHT, int(rate * HAND_SECONDS)), LARGEST_HAND)
         self._hand = Hand[Outgoing]()
+        self._learned: set[int] = set()
+        """Private chats that took a message and were not known to."""
 
     def run(self) -> int:
         """Until nothing is due, or told to stop; what nobody has begun then is given back."""
@@ -89,7 +93,16 @@ class _Engine:
                         delivery.release([out.id for out in unsent])
         for sender in senders:
             sender.result()
+        self._note_learned()
         return tried
+
+    def _note_learned(self) -> None:
+        """Together, to save a statement for each message; a kill loses only what is learned anew
+        with the next message."""
+        learned, self._learned = self._learned, set()
+        if learned:
+            with transaction():
+                note_enabled(learned)
 
     def _deal(self) -> int:
         """Claim, a little ahead of the senders; returns how many were claimed."""
@@ -104,6 +117,7 @@ class _Engine:
             if room > 0:
                 with transaction():
                     batch = delivery.claim_due(room)
+            self._note_learned()
             if batch:
                 self._hand.add(batch, time.monotonic() + TRUST_LEASE_SECONDS)
                 tried += len(batch)
@@ -187,7 +201,9 @@ class _Engine:
             why = error.description
             self._record(until, lambda: delivery.record_failed(out.id, why))
             return
-        self._record(until, lambda: delivery.record_sent(out, message_id))
+        self._record(until, lambda: delivery.record_sent(out.id, message_id))
+        if out.chat_id > 0 and out.reachability is not Reachability.ENABLED:
+            self._learned.add(out.chat_id)
         if _telegram.ends():
             self._record(until, delivery.retry_failed_now)
 

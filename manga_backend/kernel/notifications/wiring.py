@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Flask
 
-from manga_backend.kernel.notifications import cli, jobs, routes, runner
-from manga_backend.kernel.notifications.permissions import READ_INBOX
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.notifications import admin, cli, jobs, routes, runner
+from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.permissions import (
+    CLEAR_INBOX,
+    READ_INBOX,
+    READ_OUTBOX,
+    REGISTER_DEVICE,
+    RETRY,
+)
 from manga_backend.kernel.notifications.service import outbox
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.operations.service import sweepers
 from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.leader import Stop, add_duty
 from manga_backend.kit.principal import grants
@@ -20,13 +32,22 @@ from manga_backend.kit.settings import CoreSettings, settings
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
-    grants.register(app, READ_INBOX, "user")
+    for right in (READ_INBOX, CLEAR_INBOX, REGISTER_DEVICE):
+        grants.register(app, right, "user")
+    grants.register(app, READ_OUTBOX, "support")
+    grants.register(app, RETRY, "admin")
     app.api.register_blueprint(routes.inbox)
     job_registry.register(app, outbox.DELIVER, jobs.deliver)
+    job_registry.register(app, "notifications.purge", jobs.purge)
+    schedules.register(
+        app, "notifications.purge", Schedule("notifications.purge", timedelta(days=1))
+    )
     reply_through.register(app, "outbox", _reply)
     add_duty(app, "delivery", _deliver_when_embedded)
     sweepers.register(app, "notifications", runner.deliver_here)
     app.cli.add_command(cli.notifications)
+    name = gettext_lazy("Notifications")
+    add_view(app, admin.NotificationsView(Notification, name, "panel_notifications"))
 
 
 def _reply(chat_id: int, message: Message) -> None:

@@ -37,5 +37,10 @@ def cards() -> list[Card]:
             )
             for currency, revenue in seen["revenue"].items()
         ),
-        Card(gettext("Messages not delivered"), number(failed), urgent=failed > 0),
+        Card(
+            gettext("Messages not delivered"),
+            number(failed),
+            "panel_notifications.index_view",
+            urgent=failed > 0,
+        ),
     ]

@@ -114,32 +114,31 @@ class TestTooManyRequests:
     def test_that_chat_waits_as_long_as_asked_and_others_do_not(self, api: Api) -> None:
         slow, other = new_chat(), new_chat()
         first, second = queue(api.app, slow, "1"), queue(api.app, slow, "2")
-        api.bot.fail_next("sendMessage", status=429, retry_after=4)
+        api.bot.fail_next("sendMessage", status=429, retry_after=1)
         now = clock.now()
         api.deliver()
         queue(api.app, slow, "3")
         queue(api.app, other, "x")
         api.deliver()
-        # Message 3 was not there when Telegram asked to wait; 1 and 2 wait.
         assert texts(api, other) == ["x"]
         for row in (first, second):
             found = one(api.app, row)
             assert (found.status, found.attempts) == (Status.NEW, 0)
             pause = (found.due_at - now).total_seconds()
-            assert 3.5 < pause < 6
-        with time_machine.travel(clock.now() + timedelta(seconds=6)):
-            api.deliver()
+            assert 0.9 < pause < 2
+        time.sleep(1.2)
+        api.deliver()
         assert sorted(texts(api, slow)) == ["1", "2", "3"]
 
     def test_what_waited_already_in_that_chat_waits_too(self, api: Api) -> None:
         chat = new_chat()
         for number in range(25):
             queue(api.app, chat, f"{number}")
-        api.bot.fail_next("sendMessage", status=429, retry_after=30)
+        api.bot.fail_next("sendMessage", status=429, retry_after=1)
         api.deliver()
         assert sends(api, chat) == 1
-        with time_machine.travel(clock.now() + timedelta(seconds=31)):
-            api.deliver()
+        time.sleep(1.2)
+        api.deliver()
         assert texts(api, chat) == [f"{number}" for number in range(25)]
 
     def test_is_no_reason_to_complain(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from manga_backend.kernel.notifications.models import Notification
+from manga_backend.kernel.notifications.models import DeviceToken, Notification
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kernel.telegram.types import Message
-from tests.kernel.factories import at_work, make_reader, new_chat, rows
+from manga_backend.kit import clock
+from tests.kernel.factories import at_work, count, make_reader, new_chat, rows
 from tests.support import Api, Reader, at_once, counted_queries
 
 BASE = "/api/notifications"
@@ -132,3 +135,135 @@ class TestMarkAllRead:
 
     def test_a_message_to_a_chat_alone_is_in_no_inbox(self, api: Api) -> None:
         assert unread(make_reader(api, telegram_id=new_chat())) == 0
+
+
+def age(api: Api, ids: list[int], days: int) -> None:
+    """As if these messages had been written so long ago."""
+    with at_work(api.app) as current:
+        for row_id in ids:
+            row = current.get_one(Notification, row_id)
+            row.created_at = clock.now() - timedelta(days=days)
+
+
+class TestDeleteOld:
+    def test_deletes_what_was_read_and_is_older_than_the_retention(self, api: Api) -> None:
+        reader = make_reader(api)
+        ids = tell(api, reader, 4)
+        for number in ids[:3]:
+            reader.post(f"{BASE}/mark-read/{number}/")
+        age(api, [ids[0], ids[1], ids[3]], 91)  # ids[2] is young, ids[3] is unread
+        answer = reader.post(f"{BASE}/delete-old/")
+        assert (answer.status_code, answer.get_json()) == (200, {"deleted": 2})
+        assert [item["id"] for item in reader.get(f"{BASE}/").get_json()] == [ids[3], ids[2]]
+        assert reader.post(f"{BASE}/delete-old").get_json() == {"deleted": 0}
+
+    def test_of_the_caller_alone(self, api: Api) -> None:
+        reader, other = make_reader(api), make_reader(api)
+        ids = tell(api, other)
+        other.post(f"{BASE}/mark-all-read/")
+        age(api, ids, 200)
+        assert reader.post(f"{BASE}/delete-old/").get_json() == {"deleted": 0}
+        assert len(other.get(f"{BASE}/").get_json()) == 1
+
+    def test_the_telegram_copy_stays(self, api: Api) -> None:
+        reader = make_reader(api)
+        tell(api, reader)
+        reader.post(f"{BASE}/mark-all-read/")
+        age(api, [row.id for row in rows(api.app, Notification)], 91)
+        reader.post(f"{BASE}/delete-old/")
+        assert [row.channel.value for row in rows(api.app, Notification)] == ["telegram"]
+
+    def test_ten_times_at_once_deletes_each_once(self, pg_api: Api) -> None:
+        reader = make_reader(pg_api)
+        ids = tell(pg_api, reader, 6)
+        reader.post(f"{BASE}/mark-all-read/")
+        age(pg_api, ids, 91)
+        answers = at_once(10, lambda _: reader.post(f"{BASE}/delete-old/"))
+        assert sum(answer.get_json()["deleted"] for answer in answers) == 6
+
+    def test_needs_a_token(self, api: Api) -> None:
+        assert api.post(f"{BASE}/delete-old/").status_code == 401
+
+
+class TestDeviceToken:
+    def add(self, reader: Reader, token: str, platform: str = "android", **headers: str) -> Any:
+        body = {"token": token, "platform": platform}
+        return reader.post(f"{BASE}/device-token/", body, **headers)
+
+    def test_a_new_one_is_kept_and_the_same_again_is_fine(self, api: Api) -> None:
+        reader = make_reader(api)
+        first, second = self.add(reader, "t1"), self.add(reader, "t1", "ios")
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.get_json()["platform"] == "android"
+        assert second.get_json()["platform"] == "ios"
+        assert second.get_json()["created_at"] == first.get_json()["created_at"]
+        (device,) = rows(api.app, DeviceToken)
+        assert (device.token, device.platform) == ("t1", "ios")
+        assert device.user_id == api.user_id(reader)
+
+    def test_moves_to_whoever_sends_it_last(self, api: Api) -> None:
+        reader, other = make_reader(api), make_reader(api)
+        self.add(reader, "shared")
+        assert self.add(other, "shared").status_code == 200
+        (device,) = rows(api.app, DeviceToken)
+        assert device.user_id == api.user_id(other)
+
+    def test_the_20_registered_last_are_kept(self, api: Api) -> None:
+        reader, other = make_reader(api), make_reader(api)
+        self.add(other, "other")
+        for number in range(21):
+            self.add(reader, f"t{number}")
+        self.add(reader, "t1")  # heard of again: now the youngest
+        self.add(reader, "t21")
+        mine = [d.token for d in rows(api.app, DeviceToken) if d.token != "other"]
+        assert sorted(mine) == sorted(["t1", *(f"t{n}" for n in range(3, 22))])
+        assert count(api.app, DeviceToken, DeviceToken.token == "other") == 1
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"platform": "web"}, "token"),
+            ({"token": "", "platform": "web"}, "token"),
+            ({"token": "x" * 513, "platform": "web"}, "token"),
+            ({"token": 5, "platform": "web"}, "token"),
+            ({"token": "x"}, "platform"),
+            ({"token": "x", "platform": "windows"}, "platform"),
+            ({"token": "x", "platform": "web", "more": 1}, "more"),
+        ],
+    )
+    def test_bad_input_is_named(self, api: Api, body: dict[str, Any], field: str) -> None:
+        answer = make_reader(api).post(f"{BASE}/device-token/", body)
+        assert answer.status_code == 400
+        assert answer.mimetype == "application/problem+json"
+        assert list(answer.get_json()["errors"]) == [field]
+        assert count(api.app, DeviceToken) == 0
+
+    def test_512_characters_are_kept(self, api: Api) -> None:
+        assert self.add(make_reader(api), "x" * 512, "web").status_code == 201
+
+    def test_needs_a_token_of_ours(self, api: Api) -> None:
+        body = {"token": "x", "platform": "web"}
+        assert api.post(f"{BASE}/device-token/", body).status_code == 401
+
+    def test_the_same_key_is_the_same_answer(self, api: Api) -> None:
+        reader = make_reader(api)
+        key = {"Idempotency-Key": "k1"}
+        assert [self.add(reader, "t", **key).status_code for _ in range(2)] == [201, 201]
+
+    def test_of_one_user_20_times_at_once_is_one(self, pg_api: Api) -> None:
+        reader = make_reader(pg_api)
+        answers = at_once(20, lambda _: self.add(reader, "t"))
+        assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+        assert count(pg_api.app, DeviceToken) == 1
+
+    def test_of_many_users_at_once_belongs_to_one(self, pg_api: Api) -> None:
+        readers = [make_reader(pg_api) for _ in range(8)]
+        answers = at_once(16, lambda n: self.add(readers[n % 8], f"t{n % 3}"))
+        assert {answer.status_code for answer in answers} == {200, 201}
+        assert count(pg_api.app, DeviceToken) == 3
+
+    def test_30_tokens_of_one_user_at_once_leave_20(self, pg_api: Api) -> None:
+        reader = make_reader(pg_api)
+        answers = at_once(30, lambda n: self.add(reader, f"t{n}"))
+        assert {answer.status_code for answer in answers} == {201}
+        assert count(pg_api.app, DeviceToken) == 20

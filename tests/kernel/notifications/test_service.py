@@ -19,10 +19,9 @@ from manga_backend.kernel.notifications.domain import (
 )
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.service import delivery, outbox
-from manga_backend.kernel.notifications.service.delivery import Outgoing
 from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
 from manga_backend.kernel.telegram.settings import TelegramSettings
-from manga_backend.kernel.telegram.types import Button, Message, Reachability
+from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.jobs import local_flag
@@ -45,13 +44,6 @@ def claim(app: App, limit: int = 100) -> list[int]:
     """The ids of what was claimed, in the order in which it is to leave."""
     with at_work(app):
         return [outgoing.id for outgoing in delivery.claim_due(limit)]
-
-
-def as_claimed(app: App, notification_id: int) -> Outgoing:
-    """What a sender holds of a message."""
-    row = one(app, notification_id)
-    assert row.chat_id is not None
-    return Outgoing(row.id, row.chat_id, row.text, None, None, row.priority, Reachability.UNKNOWN)
 
 
 def one(app: App, notification_id: int) -> Notification:
@@ -184,7 +176,7 @@ class TestClaimDue:
         edit = rows(app, Notification)[1]
         assert (edit.status, edit.attempts) == (Status.NEW, 0)
         with at_work(app):
-            delivery.record_sent(as_claimed(app, row), 77)
+            delivery.record_sent(row, 77)
         with time_machine.travel(clock.now() + timedelta(seconds=2)), at_work(app):
             (outgoing,) = delivery.claim_due(10)
         assert (outgoing.id, outgoing.edits_message_id) == (edit.id, 77)
@@ -205,7 +197,7 @@ class TestRecord:
         row = queue(app, new_chat())
         claim(app)
         with at_work(app):
-            delivery.record_sent(as_claimed(app, row), 5)
+            delivery.record_sent(row, 5)
         with at_work(app):
             delivery.record_failed(row, "late")
             delivery.record_refused(row, "late")
@@ -225,7 +217,7 @@ class TestRecord:
             current.get_one(Notification, row).status = meanwhile
             current.flush()
         with at_work(app):
-            delivery.record_sent(as_claimed(app, row), 5)
+            delivery.record_sent(row, 5)
         assert one(app, row).status is Status.SENT
 
     def test_rest_is_no_attempt_and_lasts_exactly_as_long_as_asked(self, app: App) -> None:

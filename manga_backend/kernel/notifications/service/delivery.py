@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 
 from manga_backend.kernel.notifications.domain import next_attempt
 from manga_backend.kernel.notifications.models import Notification
@@ -21,9 +21,6 @@ from manga_backend.kit.db import session, write_one
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
-
-NOT_YET_SENT = (*WAITING, Status.HELD, Status.CANCELLED)
-"""A message in flight may be held or cancelled meanwhile; that it left is a fact all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,21 @@ def claim_due(limit: int) -> list[Outgoing]:
     return []
 
 
-def _lock_due(now: datetime, limit: int) -> Sequence[Notification]:
+_COLUMNS = (
+    Notification.id,
+    Notification.chat_id,
+    Notification.text,
+    Notification.buttons,
+    Notification.edits_id,
+    Notification.priority,
+)
+
+
+def _lock_due(now: datetime, limit: int) -> Sequence[Row[Any]]:
     return (
         session()
-        .scalars(
-            select(Notification)
+        .execute(
+            select(*_COLUMNS)
             .where(
                 Notification.status.in_(WAITING),
                 Notification.channel == Channel.TELEGRAM,
@@ -72,41 +79,49 @@ def _lock_due(now: datetime, limit: int) -> Sequence[Notification]:
     )
 
 
-def _lease(rows: Sequence[Notification], now: datetime) -> list[Outgoing]:
+def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
     """Every row is leased, or put off, or given up: none of them is due any more."""
     originals = _originals([row.edits_id for row in rows if row.edits_id is not None])
-    states = reachability_of({row.chat_id for row in rows if row.chat_id is not None})
+    states = reachability_of({row.chat_id for row in rows})
     claimed = []
+    waiting: list[int] = []
+    orphaned: list[int] = []
+    unreachable: dict[Reachability, list[int]] = {}
     for row in rows:
         message_id: int | None = None
         if row.edits_id is not None:
             status, message_id = originals.get(row.edits_id, (Status.DEAD, None))
             if message_id is None:
-                if status in WAITING:
-                    row.due_at = now + WAIT_FOR_ORIGINAL
-                else:
-                    row.status = Status.CANCELLED
+                (waiting if status in WAITING else orphaned).append(row.id)
                 continue
-        chat_id = row.chat_id or 0
-        reachability = states.get(chat_id, Reachability.UNKNOWN)
-        if not reachability.is_open and row.priority > Priority.DECISION:
-            row.status, row.last_error = Status.UNREACHABLE, reachability.value
+        state = states.get(row.chat_id, Reachability.UNKNOWN)
+        if not state.is_open and row.priority > Priority.DECISION:
+            unreachable.setdefault(state, []).append(row.id)
             continue
-        row.due_at = now + LEASE
-        row.attempts += 1
         claimed.append(
             Outgoing(
                 id=row.id,
-                chat_id=chat_id,
+                chat_id=row.chat_id,
                 text=row.text,
                 buttons=row.buttons,
                 edits_message_id=message_id,
                 priority=row.priority,
-                reachability=reachability,
+                reachability=state,
             )
         )
-    session().flush()
+    _set(waiting, due_at=now + WAIT_FOR_ORIGINAL)
+    _set(orphaned, status=Status.CANCELLED)
+    for state, ids in unreachable.items():
+        _set(ids, status=Status.UNREACHABLE, last_error=state.value)
+    leased = [out.id for out in claimed]
+    _set(leased, due_at=now + LEASE, attempts=Notification.attempts + 1)
     return claimed
+
+
+def _set(ids: list[int], **values: Any) -> None:
+    """The same change for rows that the running transaction has locked."""
+    if ids:
+        session().execute(update(Notification).where(Notification.id.in_(ids)).values(**values))
 
 
 def _originals(ids: list[int]) -> dict[int, tuple[Status, int | None]]:
@@ -120,24 +135,25 @@ def _originals(ids: list[int]) -> dict[int, tuple[Status, int | None]]:
     return {row.id: (row.status, row.telegram_message_id) for row in rows}
 
 
-def record_sent(out: Outgoing, message_id: int | None) -> None:
-    """The message left, so its chat can be written to; `message_id` is None for edits.
-
-    One statement on the autocommit engine, where nothing else is to be noted. May run twice.
-    """
-    change = _change(
-        out.id,
-        NOT_YET_SENT,
+_SENT = (
+    update(Notification)
+    .where(
+        Notification.id == bindparam("sent_id"),
+        Notification.status.in_((*WAITING, Status.HELD, Status.CANCELLED)),
+    )
+    .values(
         status=Status.SENT,
-        sent_at=clock.now(),
-        telegram_message_id=message_id,
+        sent_at=bindparam("at"),
+        telegram_message_id=bindparam("message_id"),
         last_error=None,
     )
-    if out.chat_id < 0 or out.reachability is Reachability.ENABLED:
-        write_one(change)
-    else:
-        session().execute(change)
-        note_reachability(out.chat_id, Reachability.ENABLED)
+)
+"""A message in flight may be held or cancelled meanwhile; that it left is a fact all the same."""
+
+
+def record_sent(notification_id: int, message_id: int | None) -> None:
+    """The message left; `message_id` is None for edits. One statement, a transaction by itself."""
+    write_one(_SENT, {"sent_id": notification_id, "at": clock.now(), "message_id": message_id})
 
 
 def record_refused(notification_id: int, why: str) -> None:
@@ -205,12 +221,8 @@ def retry_failed_now() -> None:
 
 
 def _record(notification_id: int, **values: Any) -> None:
-    session().execute(_change(notification_id, WAITING, **values))
-
-
-def _change(notification_id: int, before: tuple[Status, ...], **values: Any) -> Update:
-    return (
+    session().execute(
         update(Notification)
-        .where(Notification.id == notification_id, Notification.status.in_(before))
+        .where(Notification.id == notification_id, Notification.status.in_(WAITING))
         .values(**values)
     )

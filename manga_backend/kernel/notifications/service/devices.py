@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
 from sqlalchemy import delete, select
 
 from manga_backend.kernel.notifications.models import DeviceToken
-from manga_backend.kernel.notifications.types import Device, Platform
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, serialize_on, session
 
 MAX_DEVICES = 20
 
 
-def register_device(user_id: int, token: str, platform: Platform) -> Device:
-    """Keep a token; one that another account had moves to this one. May run twice.
+class Platform(StrEnum):
+    """What an app runs on."""
+
+    ANDROID = "android"
+    IOS = "ios"
+    WEB = "web"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A token as it is kept; `is_new` when nobody had registered it before."""
+
+    platform: str
+    created_at: datetime
+    seen_at: datetime
+    is_new: bool
+
+
+def register_device(user_id: int, token: str, platform: str) -> Device:
+    """Keep a token of a Platform; one that another account had moves to this one. May run twice.
 
     One registration at a time, so that a user never has more than 20: the ones that were not heard
     of for the longest go.
@@ -22,13 +43,13 @@ def register_device(user_id: int, token: str, platform: Platform) -> Device:
     now = clock.now()
     current = session()
     insert = insert_or(DeviceToken).values(
-        user_id=user_id, token=token, platform=platform.value, created_at=now, seen_at=now
+        user_id=user_id, token=token, platform=platform, created_at=now, seen_at=now
     )
     known = current.scalar(select(DeviceToken.id).where(DeviceToken.token == token)) is not None
     row = current.execute(
         insert.on_conflict_do_update(
             index_elements=["token"],
-            set_={"user_id": user_id, "platform": platform.value, "seen_at": now},
+            set_={"user_id": user_id, "platform": platform, "seen_at": now},
         ).returning(DeviceToken.id, DeviceToken.created_at)
     ).one()
     oldest = (

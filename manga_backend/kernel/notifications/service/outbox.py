@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from markupsafe import Markup
+from sqlalchemy import select
 
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.notifications.errors import NothingToRetry
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.settings import TelegramSettings
-from manga_backend.kernel.telegram.types import Message
+from manga_backend.kernel.telegram.types import Message, Reachability
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.settings import settings
 
 DELIVER = "notifications.deliver"
+GIVEN_UP = (Status.DEAD, Status.UNREACHABLE)
 
 
 def notify_chat(
@@ -116,4 +122,27 @@ def edit_message(original: Notification, message: Message) -> None:
         )
     )
     session().flush()
+    wake(DELIVER)
+
+
+def retry(notification_id: int, actor: Actor) -> None:
+    """Try a given-up message anew, as if it had just been written; NothingToRetry for any other.
+
+    Its recipient counts as unknown again, so that it is really tried. May run twice: the second is
+    refused. Audited.
+    """
+    current = session()
+    row = current.scalar(
+        select(Notification)
+        .where(Notification.id == notification_id, Notification.status.in_(GIVEN_UP))
+        .with_for_update()
+    )
+    if row is None or row.chat_id is None:
+        raise NothingToRetry
+    before = {"status": row.status.value, "last_error": row.last_error}
+    row.status, row.attempts = Status.NEW, 0
+    row.due_at = row.created_at = clock.now()
+    current.flush()
+    note_reachability(row.chat_id, Reachability.UNKNOWN)
+    record_audit(actor, "notification.retried", "notification", row.id, before=before)
     wake(DELIVER)

@@ -38,9 +38,7 @@ def purge(after: int) -> int | None:
     found = list(
         current.scalars(
             select(Notification.id)
-            .where(
-                Notification.id > after, or_(_read_and_old(horizon), _finished_and_old(horizon))
-            )
+            .where(Notification.id > after, or_(_read_and_old(horizon), _finished_and_old(horizon)))
             .order_by(Notification.id)
             .limit(PURGE_BATCH)
         )

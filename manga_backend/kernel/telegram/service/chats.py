@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 
 from manga_backend.kernel.telegram.models import TelegramChat
@@ -27,3 +29,15 @@ def note_reachability(chat_id: int, state: Reachability) -> None:
         .values(chat_id=chat_id, **values)
         .on_conflict_do_update(index_elements=[TelegramChat.chat_id], set_=values)
     )
+
+
+def note_enabled(chat_ids: Collection[int]) -> None:
+    """Private chats that took a message, by one statement. May run twice."""
+    values = {"reachability": Reachability.ENABLED, "changed_at": clock.now()}
+    rows = [{"chat_id": chat_id, **values} for chat_id in sorted(chat_ids)]
+    insert = insert_or(TelegramChat).on_conflict_do_update(
+        index_elements=[TelegramChat.chat_id],
+        set_=values,
+        where=TelegramChat.reachability != Reachability.ENABLED,
+    )
+    session().execute(insert, rows)
