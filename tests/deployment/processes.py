@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -101,6 +102,14 @@ class Web(Process):
                 return said[-1]
             time.sleep(0.1)
         raise AssertionError("nobody leads")
+
+    def kill_all(self) -> None:
+        """kill -9 of Gunicorn and all its workers, as when the machine kills for want of memory."""
+        workers = self.workers()
+        self.kill()
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def workers(self) -> list[int]:
         """The process ids of Gunicorn's children."""
