@@ -80,6 +80,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
             *identity_config.jwt_keys,
             identity_config.admin_secret,
             found[TelegramSettings].token,
+            *logging.passwords_in(core.database_url, core.redis_url),
         ),
     )
     app = create(found, VERSION)

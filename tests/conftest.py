@@ -6,6 +6,7 @@ commits, threads and other processes is then proven on the very same footing.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from flask_migrate import upgrade
 from sqlalchemy import text
 
 from manga_backend.app import create_app
+from manga_backend.kit import alarms
 from manga_backend.kit.app import App
 from manga_backend.kit.db import db
 from tests.standins.telegram import BotApiStandIn
@@ -23,6 +25,12 @@ from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, base_settings
 from tools.services import PostgresServer, RedisServer
 
 KEPT_TABLES = frozenset({"alembic_version", "plans"})
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults that tests provoke are told to no admin, but where that is what is tested."""
+    monkeypatch.setattr(alarms.bell, "level", logging.CRITICAL + 1)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
 from manga_backend.kit.db import Model, after_commit, transaction
+from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
 from manga_backend.kit.registry import Registry
@@ -78,7 +79,12 @@ class _Broker:
         )
         self.queue = Queue(QUEUE, connection=self.connection, serializer=JSONSerializer)
         self._away_until = 0.0
-        self.outage = Outage(log, "Redis is away, the sweepers do its work", "Redis answers again")
+        self.outage = Outage(
+            log,
+            N_("Redis is away, the sweepers do its work"),
+            N_("Redis answers again"),
+            alarm=True,
+        )
 
     def wake(self, name: str) -> None:
         self.attempt(lambda: self._enqueue(name))

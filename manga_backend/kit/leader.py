@@ -15,6 +15,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from manga_backend.kit.alarms import DATABASE_AWAY, DATABASE_BACK
+from manga_backend.kit.logging import Outage
 from manga_backend.kit.settings import CoreSettings
 
 log = logging.getLogger(__name__)
@@ -111,16 +113,19 @@ class AdvisoryLock:
             },
         )
         self._connection: Connection | None = None
+        # Every web process asks every 2 s, also when no request comes: the best place to notice.
+        self._outage = Outage(log, DATABASE_AWAY, DATABASE_BACK, alarm=True)
 
     def acquire(self) -> bool:
         connection = None
         try:
             connection = self._engine.connect()
+            self._outage.ends()
             if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_KEY}):
                 self._connection = connection
                 return True
         except SQLAlchemyError as error:
-            log.debug("no leader lock: %s", error)
+            self._outage.begins(str(error).splitlines()[0])
         if connection is not None:
             _close(connection)
         return False

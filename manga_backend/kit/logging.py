@@ -6,13 +6,15 @@ import logging
 import logging.config
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
 
 from flask import has_request_context, request
 from pythonjsonlogger.json import JsonFormatter
 
 MASK = "•••"
 _TOKEN_IN_URL = re.compile(r"/bot\d+:[^/\s]+")
-_PASSWORD_IN_URL = re.compile(r"(\w+://[^:/\s]*):[^@/\s]+@")
+_PASSWORD_IN_URL = re.compile(r"(\w+://[^:/\s]*):[^/\s]+@")
+_PASSWORD_IN_DSN = re.compile(r"(?i)\b(password\s*=\s*)('[^']*'|[^\s&'\"]+)")
 
 
 class Masker:
@@ -30,7 +32,17 @@ class Masker:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         text = _TOKEN_IN_URL.sub(f"/bot{MASK}", text)
-        return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
+        text = _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
+        return _PASSWORD_IN_DSN.sub(rf"\1{MASK}", text)
+
+
+def passwords_in(*urls: str) -> list[str]:
+    """The passwords of addresses, as they are written there and as they are meant."""
+    written = []
+    for url in urls:
+        user, _, _ = urlsplit(url).netloc.rpartition("@")
+        written.append(user.partition(":")[2])
+    return [*written, *map(unquote, written)]
 
 
 masker = Masker()
@@ -99,20 +111,33 @@ def configure(level: str, *, as_json: bool, secrets: Iterable[str]) -> None:
 
 
 class Outage:
-    """Tells that something is away when that begins, and that it is back; not on every attempt."""
+    """Tells that something is away when that begins, and that it is back; not on every attempt.
 
-    def __init__(self, logger: logging.Logger, away: str, back: str) -> None:
+    With `alarm` the admins are told as well (kit/alarms.py); both texts are then message ids (N_).
+    """
+
+    def __init__(
+        self, logger: logging.Logger, away: str, back: str, *, alarm: bool = False
+    ) -> None:
         self._log, self._away, self._back = logger, away, back
-        self._lasts = False
+        self._alarm = alarm
+        self.lasts = False
 
     def begins(self, reason: object) -> None:
         """Failed: the first time is an error line."""
-        if not self._lasts:
-            self._lasts = True
-            self._log.error("%s: %s", self._away, reason)
+        if not self.lasts:
+            self.lasts = True
+            self._log.error("%s: %s", self._away, reason, extra=self._mark())
 
-    def ends(self) -> None:
-        """Worked: the first time after a failure is an info line."""
-        if self._lasts:
-            self._lasts = False
-            self._log.info("%s", self._back)
+    def ends(self) -> bool:
+        """Worked: the first time after a failure is an info line (a warning where the admins are
+        told, so that it is not left out). Whether it was that time."""
+        if not self.lasts:
+            return False
+        self.lasts = False
+        level = logging.WARNING if self._alarm else logging.INFO
+        self._log.log(level, "%s", self._back, extra=self._mark(over=self._back))
+        return True
+
+    def _mark(self, over: str = "") -> dict[str, str] | None:
+        return {"alarm": self._away, "alarm_over": over} if self._alarm else None

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from manga_backend.app import create_app
 from manga_backend.kit.alarm_limits import EVERY_SECONDS, FILE_NAME
 from manga_backend.kit.settings import database_url
+from tests.conftest import migrate
 from tests.deployment.processes import Web, Worker, eventually
 from tests.standins.telegram import BotApiStandIn, Message
 from tests.support import ADMIN_IDS
-from tools.services import RedisServer
+from tools.services import PostgresServer, RedisServer
 
 
 def change_database(settings: dict[str, str], statement: str) -> None:
@@ -105,6 +107,33 @@ class TestGunicorn:
         web.stop()
         for admin in ADMIN_IDS:
             assert len(told(telegram, admin, "/api/plans")) == 1
+
+
+class TestDatabaseAway:
+    def test_the_admins_read_once_that_it_is_away_and_once_that_it_is_back(
+        self,
+        settings: dict[str, str],
+        telegram: BotApiStandIn,
+        start: Any,
+    ) -> None:
+        with PostgresServer() as server:
+            server.create_database("alone")
+            values = {**settings, "DATABASE_URL": server.url("alone")}
+            migrate(create_app(values))
+            web = start(Web, values)
+            web.leader()
+            server.stop()
+            for admin in ADMIN_IDS:
+                telegram.wait_for_message(admin, contains="The database is away")
+            body = {"username": "somebody", "password": "whatever it is"}
+            assert web.call("POST", "/auth/login", json=body).status_code == 503
+            server.start()
+            for admin in ADMIN_IDS:
+                telegram.wait_for_message(admin, contains="The database answers again", timeout=20)
+            web.leader()
+            for admin in ADMIN_IDS:
+                found = [m.text for m in telegram.messages(admin) if m.from_bot]
+                assert len(found) == 2, found
 
 
 class TestWorker:

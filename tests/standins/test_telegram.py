@@ -29,7 +29,7 @@ from tests.standins.telegram_client import (
 
 @pytest.fixture
 def stand_in() -> Iterator[BotApiStandIn]:
-    with BotApiStandIn(TOKEN, callback_ttl_seconds=30) as running:
+    with BotApiStandIn(TOKEN, callback_life_seconds=30) as running:
         yield running
 
 
@@ -38,6 +38,7 @@ def bot(stand_in: BotApiStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[te
     session = requests.Session()
     monkeypatch.setattr(apihelper, "API_URL", stand_in.url + "/bot{0}/{1}")
     monkeypatch.setattr(apihelper, "_get_req_session", lambda reset=False: session)
+    monkeypatch.setattr(apihelper, "CUSTOM_REQUEST_SENDER", None)  # the project's client sets it
     yield telebot.TeleBot(TOKEN, threaded=False)
     session.close()
 
@@ -322,7 +323,7 @@ class TestPresses:
         assert stand_in.press_raw(USER, sent.message_id, "'; drop", CHANNEL)
 
     def test_late_presses(self) -> None:
-        with BotApiStandIn(TOKEN, callback_ttl_seconds=0.2) as stand_in:
+        with BotApiStandIn(TOKEN, callback_life_seconds=0.2) as stand_in:
             stand_in.send_text(USER, "/start")
             query_id = stand_in.press_raw(USER, 1, "x")
             time.sleep(0.25)

@@ -1,4 +1,4 @@
-"""The stand-in as a server: faults, outages, restarts, webhooks, control API, command line."""
+"""The stand-in as a server: faults, outages, restarts, control API, command line, HTTP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,69 +95,6 @@ def test_the_state_survives_a_restart(tmp_path: Path) -> None:
         assert stand_in.messages(USER)[-1].message_id == 3
 
 
-class Receiver(HTTPServer):
-    """A webhook that refuses the first delivery."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[str | None, int]] = []
-        super().__init__(("127.0.0.1", 0), ReceiverHandler)
-
-
-class ReceiverHandler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        update = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        secret = self.headers.get("X-Telegram-Bot-Api-Secret-Token")
-        self.server.received.append((secret, update["update_id"]))
-        self.send_response(200 if len(self.server.received) > 1 else 500)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
-
-class TestWebhook:
-    @pytest.fixture
-    def receiver(self) -> Iterator[Receiver]:
-        with Receiver() as receiver:
-            thread = threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True)
-            thread.start()
-            yield receiver
-            receiver.shutdown()
-
-    def test_delivery_with_a_retry(self, stand_in: BotApiStandIn, receiver: Receiver) -> None:
-        def info() -> Any:
-            return call(stand_in, "getWebhookInfo").json()["result"]
-
-        url = f"http://127.0.0.1:{receiver.server_port}/telegram/webhook"
-        assert call(stand_in, "setWebhook", url=url, secret_token="s3cret").json()["result"]
-        first = stand_in.send_text(USER, "one")
-        wait_until(lambda: len(receiver.received) == 1)
-        wait_until(lambda: "500" in info().get("last_error_message", ""))
-        second = stand_in.send_text(USER, "two")
-        wait_until(lambda: stand_in.pending_updates() == 0)
-        assert receiver.received == [("s3cret", first), ("s3cret", first), ("s3cret", second)]
-        assert info()["url"] == url
-        assert error(stand_in, "getUpdates") == (
-            409,
-            "Conflict: can't use getUpdates method while webhook is active;"
-            " use deleteWebhook to delete the webhook first",
-        )
-        assert call(stand_in, "deleteWebhook", drop_pending_updates=True).json()["result"]
-        assert call(stand_in, "getUpdates").json() == {"ok": True, "result": []}
-
-    def test_it_ends_a_waiting_poll(self, stand_in: BotApiStandIn, receiver: Receiver) -> None:
-        poll = in_background(lambda: call(stand_in, "getUpdates", timeout=20))
-        wait_until(lambda: stand_in.poll_waiting)
-        call(stand_in, "setWebhook", url=f"http://127.0.0.1:{receiver.server_port}/")
-        assert poll.result(5).json()["description"] == "Conflict: terminated by setWebhook request"
-
-    def test_bad_ones(self, stand_in: BotApiStandIn) -> None:
-        assert error(stand_in, "setWebhook", url="https://example.com/")[0] == 400
-        assert error(stand_in, "setWebhook", url="http://127.0.0.1/", secret_token="a b")[0] == 400
-
-
 class TestControlApi:
     def test_a_talk_over_http(self, stand_in: BotApiStandIn) -> None:
         base = f"{stand_in.url}/_control"
@@ -218,15 +155,73 @@ def test_the_command_line(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.standins.telegram", "--port", "0", "--open-chats"]
     command += ["--name", f"{USER}=Admin One", "--state", str(tmp_path / "state.json")]
+    command += ["--limits", "2", "--keep-calls", "no", "--keep-last", "3"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             url = process.stdout.readline().split()[-1]
             chats = requests.get(f"{url}/_control/chats", timeout=5).json()["chats"]
             assert [chat["title"] for chat in chats] == ["Admin One"]
+            send = f"{url}/bot{TOKEN}/sendMessage?chat_id={USER}&text=x"
+            statuses = [requests.get(send, timeout=5).status_code for _ in range(7)]
+            assert statuses == [200] * 6 + [429]
+            counts = requests.get(f"{url}/_control/counts", timeout=5).json()
+            assert (counts["sent"], counts["refused_429"]) == (6, 1)
+            assert requests.get(f"{url}/_control/calls", timeout=5).json() == {"calls": []}
             process.send_signal(signal.SIGTERM)
             assert process.wait(5) == 0
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-    assert "Admin One" in (tmp_path / "state.json").read_text("utf-8")
+    saved = json.loads((tmp_path / "state.json").read_text("utf-8"))
+    assert [chat["title"] for chat in saved["chats"]] == ["Admin One"]
+    assert len(saved["chats"][0]["messages"]) == 3
+
+
+class TestHttp:
+    """The server reads HTTP by itself: what clients may send must not surprise it."""
+
+    def talk(self, stand_in: BotApiStandIn, *pieces: bytes) -> bytes:
+        port = int(stand_in.url.rsplit(":", 1)[1])
+        received = b""
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(0.02)
+            client.shutdown(socket.SHUT_WR)
+            while chunk := client.recv(65536):
+                received += chunk
+        return received
+
+    def test_two_requests_in_pieces_on_one_connection(self, stand_in: BotApiStandIn) -> None:
+        body = f"chat_id={USER}&text=%D8%A2+b%".encode()
+        stand_in.send_text(USER, "/start")
+        head = f"POST /bot{TOKEN}/sendMessage HTTP/1.1\r\nhost: x\r\n".encode()
+        head += b"Content-Type: application/x-www-form-urlencoded\r\nContent-LENGTH:%d\r\n\r\n"
+        request = head % len(body) + body
+        answers = self.talk(stand_in, request[:30], request[30:-4], request[-4:] + request)
+        assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+        assert [m.text for m in stand_in.messages(USER)[1:]] == ["آ b%"] * 2
+
+    @pytest.mark.parametrize(
+        ("request_head", "status"),
+        [
+            (b"nonsense\r\n", 400),
+            (b"PUT / HTTP/1.1\r\n", 501),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", 411),
+            (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n", 411),
+            (b"GET /bot1:x/getMe HTTP/1.0\r\n", 401),
+            (b"GET http://127.0.0.1/bot1:x/getMe?a=1 HTTP/1.1\r\nConnection: close\r\n", 401),
+        ],
+    )
+    def test_what_ends_a_connection(
+        self, stand_in: BotApiStandIn, request_head: bytes, status: int
+    ) -> None:
+        answer = self.talk(stand_in, request_head + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nConnection: close\r\n" in answer
+
+    def test_it_says_go_on(self, stand_in: BotApiStandIn) -> None:
+        head = b"POST /bot%s/getMe HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        answer = self.talk(stand_in, head % TOKEN.encode(), b"{}")
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")

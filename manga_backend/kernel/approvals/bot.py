@@ -1,16 +1,33 @@
-"""The ✅ and ❌ buttons."""
+"""The ✅ and ❌ buttons, and /pending."""
 
 from __future__ import annotations
 
 import uuid
 
-from manga_backend.kernel.approvals import service
+from manga_backend.kernel.approvals import queries, service
 from manga_backend.kernel.approvals.errors import ApprovalNotFound, NotAnAdmin
+from manga_backend.kernel.approvals.messages import PENDING
 from manga_backend.kernel.approvals.permissions import DECIDE
 from manga_backend.kernel.approvals.types import Decision, State
 from manga_backend.kernel.identity.service.telegram import staff_actor
-from manga_backend.kernel.telegram.types import Press
-from manga_backend.kit.i18n import gettext
+from manga_backend.kernel.notifications.service.outbox import notify_chat
+from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.telegram.types import Command, Message, Press
+from manga_backend.kit.i18n import gettext, language, render
+
+SENT_AGAIN = 10
+
+
+def pending(command: Command) -> Message | None:
+    """How many questions wait, and then the oldest ones anew, with buttons."""
+    total = queries.count_pending()
+    if not total:
+        return Message(gettext("Nothing is waiting for a decision."))
+    text = render(PENDING, language(), total=total, shown=min(total, SENT_AGAIN))
+    chat_id = command.sender.id
+    notify_chat(chat_id, Message(text), kind="reply", priority=Priority.DECISION)
+    service.send_pending(chat_id, language(), SENT_AGAIN)
+    return None
 
 
 def approve(press: Press) -> str:

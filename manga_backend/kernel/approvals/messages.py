@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 QUESTION = "messages/question.html"
+QUESTION_AGAIN = "messages/question_again.html"
+PENDING = "messages/pending.html"
 DECIDED = "messages/decided.html"
 LOG_LINE = "messages/decided_log.html"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, or_, select
 
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.types import State
 from manga_backend.kit.db import session
 
 DESK_SIZE = 50
+MAX_REMINDERS = 3
 
 
 def find_approval(approval_id: uuid.UUID) -> Approval | None:
@@ -18,16 +22,41 @@ def find_approval(approval_id: uuid.UUID) -> Approval | None:
     return session().get(Approval, approval_id)
 
 
-def list_pending(limit: int = DESK_SIZE) -> list[Approval]:
-    """Undecided questions, the longest waiting first."""
+def _pending(limit: int) -> Select[Any]:
+    return (
+        select(Approval).where(Approval.state == State.PENDING).order_by(Approval.id).limit(limit)
+    )
+
+
+def list_pending(limit: int = DESK_SIZE, kinds: Collection[str] | None = None) -> list[Approval]:
+    """Undecided questions (of some kinds), the longest waiting first."""
+    statement = _pending(limit)
+    if kinds is not None:
+        statement = statement.where(Approval.kind.in_(kinds))
+    return list(session().scalars(statement))
+
+
+def _locked(statement: Select[Any], kinds: Collection[str]) -> list[Approval]:
     return list(
         session().scalars(
-            select(Approval)
-            .where(Approval.state == State.PENDING)
-            .order_by(Approval.id)
-            .limit(limit)
+            statement.where(Approval.kind.in_(kinds), Approval.reminders < MAX_REMINDERS)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
         )
     )
+
+
+def lock_unasked_since(moment: datetime, kinds: Collection[str], limit: int) -> list[Approval]:
+    """Undecided questions filed or last asked before a moment and not asked too often, the longest
+    waiting first; locked, and those that others hold are passed over."""
+    last_asked = func.coalesce(Approval.asked_at, Approval.created_at)
+    return _locked(_pending(limit).where(last_asked <= moment), kinds)
+
+
+def lock_pending(not_after: datetime, kinds: Collection[str], limit: int) -> list[Approval]:
+    """The same, whenever they were filed, but for those asked again after `not_after`."""
+    asked_before = or_(Approval.asked_at.is_(None), Approval.asked_at <= not_after)
+    return _locked(_pending(limit).where(asked_before), kinds)
 
 
 def count_pending() -> int:

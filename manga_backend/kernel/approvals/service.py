@@ -1,9 +1,12 @@
-"""Filing questions and deciding them, once."""
+"""Filing questions, asking them again, and deciding them, once."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from datetime import timedelta
 
+from markupsafe import Markup
 from sqlalchemy import update
 
 from manga_backend.kernel.approvals import queries
@@ -12,8 +15,16 @@ from manga_backend.kernel.approvals.errors import (
     AlreadyRejected,
     ApprovalNotFound,
 )
-from manga_backend.kernel.approvals.messages import DECIDED, KIND, LOG_LINE, QUESTION, subject_key
+from manga_backend.kernel.approvals.messages import (
+    DECIDED,
+    KIND,
+    LOG_LINE,
+    QUESTION,
+    QUESTION_AGAIN,
+    subject_key,
+)
 from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import Decision, State, Subject
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
@@ -21,13 +32,15 @@ from manga_backend.kernel.identity.queries import (
     languages_of,
     list_telegram_admins,
 )
-from manga_backend.kernel.notifications.queries import list_told
+from manga_backend.kernel.notifications.queries import WAITING, list_told, list_with_buttons
+from manga_backend.kernel.notifications.service.edits import supersede_edits
 from manga_backend.kernel.notifications.service.outbox import (
     edit_message,
     notify_chat,
     notify_log_channel,
 )
 from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
@@ -35,6 +48,10 @@ from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext, in_language, render
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
+
+CLICK_LIVES = timedelta(seconds=150)
+"""How long Telegram keeps a click for a poller that is away (facts.md i)."""
+ASKED_AFTER_ABSENCE = 50
 
 subjects: Registry[Subject] = Registry("approvals.subjects")
 
@@ -47,8 +64,14 @@ def file_approval(kind: str, subject_id: str) -> Approval:
     approval = Approval(kind=kind, subject_id=subject_id, created_at=clock.now())
     session().add(approval)
     session().flush()
-    chats = admin_chats()
-    messages = {language: question_message(approval, language) for language in set(chats.values())}
+    _ask(approval, admin_chats(), QUESTION)
+    return approval
+
+
+def _ask(approval: Approval, chats: Mapping[int, str], template: str) -> None:
+    messages = {
+        language: question_message(approval, language, template) for language in set(chats.values())
+    }
     for chat_id, language in chats.items():
         notify_chat(
             chat_id,
@@ -58,7 +81,6 @@ def file_approval(kind: str, subject_id: str) -> Approval:
             priority=Priority.DECISION,
             language=language,
         )
-    return approval
 
 
 def admin_chats() -> dict[int, str]:
@@ -73,7 +95,7 @@ def admin_chats() -> dict[int, str]:
     return chats
 
 
-def question_message(approval: Approval, language: str) -> Message:
+def question_message(approval: Approval, language: str, template: str = QUESTION) -> Message:
     """The question with its two buttons, in one language."""
     key = approval.id.hex
     with in_language(language):
@@ -81,13 +103,73 @@ def question_message(approval: Approval, language: str) -> Message:
             Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
             Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
         ]
-    return Message(_written(QUESTION, approval, language), [buttons])
+    return Message(_written(template, approval, language), [buttons])
 
 
 def _written(template: str, approval: Approval, language: str) -> str:
     with in_language(language):
         question = subjects[approval.kind].describe(approval.subject_id)
         return render(template, language, question=question, approval=approval)
+
+
+def remind_admins(limit: int) -> int:
+    """Ask all admins again what nobody has decided for the time that the settings say; returns how
+    many questions were taken in hand, at most `limit`.
+
+    Locks the questions and notes when they were asked: run twice or at once, each is asked once.
+    """
+    remind_after = settings(ApprovalSettings).remind_after
+    if not remind_after:
+        return 0
+    waiting = queries.lock_unasked_since(clock.now() - remind_after, _known_kinds(), limit)
+    for approval in waiting:
+        _ask_again(approval)
+    return len(waiting)
+
+
+def ask_again_after_absence(_returned: PollerReturned) -> None:
+    """Nobody read the clicks of a while, and Telegram forgot them: ask all that waits, the oldest
+    first, up to 50. What has got fresh buttons within the life of a click is left alone."""
+    before = clock.now() - CLICK_LIVES
+    for approval in queries.lock_pending(before, _known_kinds(), ASKED_AFTER_ABSENCE):
+        _ask_again(approval)
+
+
+def _known_kinds() -> list[str]:
+    """Those of products that are switched on: the others can't be described."""
+    return [kind for kind, _subject in subjects.items()]
+
+
+def _ask_again(approval: Approval) -> None:
+    """Fresh buttons for every admin; the messages before lose theirs.
+
+    An admin whose last message still waits to leave is not asked again: it comes with buttons that
+    work. While that is so for all, the reminder does not count.
+    """
+    bearing = list_with_buttons(subject_key(approval.id))
+    on_their_way = {row.chat_id for row in bearing if row.status in WAITING}
+    chats = {c: language for c, language in admin_chats().items() if c not in on_their_way}
+    approval.asked_at = clock.now()
+    if chats:
+        approval.reminders += 1
+    session().flush()
+    for row in bearing:
+        if row.status not in WAITING:
+            with in_language(row.language):
+                below = Markup("<i>{}</i>").format(gettext("Asked again below."))
+            edit_message(row, Message(f"{row.text}\n\n{below}"))
+    _ask(approval, chats, QUESTION_AGAIN)
+
+
+def send_pending(chat_id: int, language: str, limit: int) -> int:
+    """Send one admin the questions that wait longest, with buttons; returns how many were sent.
+
+    It counts as no reminder, and the messages before keep their buttons.
+    """
+    waiting = queries.list_pending(limit, _known_kinds())
+    for approval in waiting:
+        _ask(approval, {chat_id: language}, QUESTION_AGAIN)
+    return len(waiting)
 
 
 def decide(
@@ -140,6 +222,7 @@ def _tell_admins(approval: Approval) -> None:
     """Every admin's message shows the decision, by whom and when; the buttons go."""
     default = settings(CoreSettings).default_language
     told = list_told(subject_key(approval.id))
+    supersede_edits([row.id for row in told])
     texts = {
         language: _written(DECIDED, approval, language)
         for language in {row.language or default for row in told}

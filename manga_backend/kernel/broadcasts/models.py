@@ -12,6 +12,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from manga_backend.kernel.broadcasts.types import Audience, State
 from manga_backend.kit.db import Model, enum_type, new_id, partial_index
 
+STEPS: dict[State, frozenset[State]] = {
+    State.DRAFT: frozenset({State.RUNNING, State.CANCELLED}),
+    State.RUNNING: frozenset({State.PAUSED, State.FINISHED, State.CANCELLED}),
+    State.PAUSED: frozenset({State.RUNNING, State.CANCELLED}),
+    State.FINISHED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""From which state a broadcast may step to which."""
+
 
 class Broadcast(Model):
     """One message to an audience; users are taken in the order of their ids up to `cursor`."""

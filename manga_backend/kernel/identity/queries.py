@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, select
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func, select
 
 from manga_backend.kernel.identity.domain import username_key
 from manga_backend.kernel.identity.errors import UserNotFound
@@ -13,6 +15,7 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.settings import CoreSettings, settings
 
 ADMIN_ROLES = tuple(role for role in Role if role.rank >= Role.ADMIN.rank)
 
@@ -58,6 +61,29 @@ def get_user(user_id: int) -> User:
 def find_user_by_username(username: str) -> User | None:
     """Without regard to case."""
     return session().scalar(select(User).where(User.username_key == username_key(username)))
+
+
+def get_user_by_username(username: str) -> User:
+    """Without regard to case; UserNotFound."""
+    user = find_user_by_username(username)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def list_newest_users(limit: int) -> list[User]:
+    """Those who registered last, newest first."""
+    return list(session().scalars(select(User).order_by(User.created_at.desc()).limit(limit)))
+
+
+def count_users() -> RowMapping:
+    """`all`, `linked` (a verified Telegram id) and `banned`, by one statement."""
+    statement = select(
+        func.count().label("all"),
+        func.count(User.telegram_verified_at).label("linked"),
+        func.count(User.banned_at).label("banned"),
+    )
+    return session().execute(statement).mappings().one()
 
 
 def find_user_by_verified_telegram_id(telegram_id: int) -> User | None:
@@ -123,3 +149,38 @@ def has_superuser() -> bool:
     """Whether anyone could manage this deployment already."""
     found = session().scalar(select(User.id).where(User.role == Role.SUPERUSER).limit(1))
     return found is not None
+
+
+def contacts(
+    *,
+    where: Callable[[ColumnElement[int]], ColumnElement[bool]],
+    language: str | None = None,
+    registered_by: datetime,
+) -> Select[Any]:
+    """Users to write to, in the order of their ids; who is banned is left out.
+
+    `where` is given the column of their ids. Who chose no language counts as DEFAULT_LANGUAGE.
+    """
+    columns: tuple[Any, ...] = (User.id, User.telegram_id, User.language)
+    statement = (
+        select(*columns)
+        .where(User.banned_at.is_(None), User.created_at <= registered_by)
+        .where(where(User.id.expression))
+        .order_by(User.id)
+    )
+    if language is None:
+        return statement
+    default = settings(CoreSettings).default_language
+    return statement.where(func.coalesce(User.language, default) == language)
+
+
+def list_contacts(statement: Select[Any], *, after: int, limit: int) -> list[Contact]:
+    """The next of those `contacts` after an id."""
+    rows = session().execute(statement.where(User.id > after).limit(limit))
+    return [Contact(row.id, row.telegram_id, row.language) for row in rows]
+
+
+def count_contacts(statement: Select[Any], *, after: int = 0) -> int:
+    """How many of those `contacts` come after an id."""
+    counted = statement.where(User.id > after).order_by(None).subquery()
+    return session().scalar(select(func.count()).select_from(counted)) or 0

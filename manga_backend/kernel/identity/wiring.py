@@ -7,6 +7,7 @@ from datetime import timedelta
 from flask_jwt_extended import JWTManager
 
 from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.backoffice.permissions import ENTER_PANEL
 from manga_backend.kernel.backoffice.service import gates
 from manga_backend.kernel.identity import admin, bot, cli, jobs, permissions, queries, routes
 from manga_backend.kernel.identity.models import User
@@ -14,7 +15,7 @@ from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.identity.service.tokens import ALGORITHM, AUDIENCE, ISSUER
 from manga_backend.kernel.identity.settings import IdentitySettings
 from manga_backend.kernel.identity.types import Role
-from manga_backend.kernel.telegram.service import commands, language_of, staff
+from manga_backend.kernel.telegram.service.updates import commands, language_of, presses, staff
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_, gettext_lazy
@@ -54,6 +55,12 @@ def init_app(app: App) -> None:
     staff.register(app, "rights", staff_actor)
     commands.register(app, "start", BotCommand(bot.start, N_("Begin, or link your account")))
     commands.register(app, "help", BotCommand(bot.help_, N_("What this bot can do")))
+    commands.register(app, "language", BotCommand(bot.choose_language, N_("Choose a language")))
+    presses.register(app, bot.LANGUAGE_PRESS, bot.language_chosen)
+    staff_only = BotCommand(bot.admin, N_("What staff can do here"), ENTER_PANEL)
+    commands.register(app, "admin", staff_only)
+    about_users = N_("Users, or one of them: /users NAME")
+    commands.register(app, "users", BotCommand(bot.users, about_users, permissions.READ_USERS))
     job_registry.register(app, "identity.purge", jobs.purge)
     schedules.register(app, "identity.purge", Schedule("identity.purge", timedelta(hours=6)))
     app.cli.add_command(cli.users)

@@ -28,3 +28,14 @@ class NoDefaultPlan(DomainError):
     status = 422
     code = "no_default_plan"
     detail = N_("No plan is marked as the default.")
+
+
+class ChatNotLinked(DomainError):
+    """Whoever asks the bot has proved no account."""
+
+    status = 422
+    code = "chat_not_linked"
+    detail = N_(
+        "This chat is not linked with an account yet. To link it, sign in on the site, ask there "
+        "for a Telegram link and open it here."
+    )

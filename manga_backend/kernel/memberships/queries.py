@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
-from manga_backend.kernel.memberships.models import Plan, Subscription
+from manga_backend.kernel.identity.errors import Banned
+from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id
+from manga_backend.kernel.memberships.domain import MAKE_UP_FOR_END, NOTICE_BEFORE
+from manga_backend.kernel.memberships.errors import ChatNotLinked
+from manga_backend.kernel.memberships.models import (
+    Plan,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionNotice,
+)
+from manga_backend.kernel.memberships.types import Account, EndAt, NoticeStage, Source
+from manga_backend.kernel.money.payments.queries import own_payments
 from manga_backend.kit.db import session
 
 
@@ -73,3 +84,87 @@ def count_ending_between(after: datetime, until: datetime) -> int:
         )
         or 0
     )
+
+
+def sum_days_bought(user_id: int) -> int:
+    """All days that payments and coupons of a user gave."""
+    return (
+        session().scalar(
+            select(func.sum(SubscriptionChange.days)).where(
+                SubscriptionChange.user_id == user_id, SubscriptionChange.source == Source.PAYMENT
+            )
+        )
+        or 0
+    )
+
+
+def lock_untold_ends(now: datetime, after: EndAt | None, limit: int) -> list[Subscription]:
+    """Subscriptions near their end whose user was not told at the stage of this moment, by end.
+
+    Goes by the index on the end, from `after` on. Locks the rows; those that others hold (someone
+    pays just now) are passed over.
+    """
+    stage = case(
+        *(
+            (Subscription.expires_at <= now + before, stage.value)
+            for stage, before in NOTICE_BEFORE.items()
+        )
+    )
+    told = select(SubscriptionNotice.id).where(
+        SubscriptionNotice.subscription_id == Subscription.id,
+        SubscriptionNotice.expires_at == Subscription.expires_at,
+        SubscriptionNotice.stage == stage,
+    )
+    statement = (
+        select(Subscription)
+        .where(
+            Subscription.expires_at > now - MAKE_UP_FOR_END,
+            Subscription.expires_at <= now + NOTICE_BEFORE[NoticeStage.THREE_DAYS],
+            ~told.exists(),
+        )
+        .order_by(Subscription.expires_at, Subscription.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    if after is not None:
+        same = and_(Subscription.expires_at == after.expires_at, Subscription.id > after.id)
+        statement = statement.where(
+            Subscription.expires_at >= after.expires_at,
+            or_(Subscription.expires_at > after.expires_at, same),
+        )
+    return list(session().scalars(statement))
+
+
+def subscribed(
+    user_id: ColumnElement[int],
+    *,
+    product: str | None = None,
+    ends_after: datetime | None = None,
+    ends_by: datetime | None = None,
+) -> ColumnElement[bool]:
+    """Whether the user that an outer statement names has a subscription, of one product or of any,
+    that ends in (ends_after, ends_by]; a bound left out is none."""
+    conditions = [Subscription.user_id == user_id]
+    if product is not None:
+        conditions.append(Subscription.product == product)
+    if ends_after is not None:
+        conditions.append(Subscription.expires_at > ends_after)
+    if ends_by is not None:
+        conditions.append(Subscription.expires_at <= ends_by)
+    return select(Subscription.id).where(*conditions).correlate_except(Subscription).exists()
+
+
+def get_account_of_chat(telegram_id: int) -> Account:
+    """The account that proved this Telegram id; ChatNotLinked, Banned."""
+    user = find_user_by_verified_telegram_id(telegram_id)
+    if user is None:
+        raise ChatNotLinked
+    if user.banned_at is not None:
+        raise Banned
+    return Account(user.id, user.label, user.created_at)
+
+
+def find_last_payment(user_id: int) -> Any:
+    """The payment that a user made last, coupons included; None if there is none."""
+    return session().scalar(own_payments(user_id).limit(1))

@@ -1,36 +1,47 @@
-"""Extending and shortening subscriptions, and what a plan is to payments."""
+"""Extending and shortening subscriptions, telling of their ends, and what a plan is to payments."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.identity.queries import get_contact, get_user
+from manga_backend.kernel.identity.queries import contacts, get_contact, get_user, list_contacts
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.memberships import queries
-from manga_backend.kernel.memberships.domain import extended
+from manga_backend.kernel.memberships.domain import days_remaining, due_stage, extended
 from manga_backend.kernel.memberships.errors import (
     NoDefaultPlan,
     NoSubscription,
 )
 from manga_backend.kernel.memberships.events import SubscriptionChanged
-from manga_backend.kernel.memberships.models import Plan, Subscription, SubscriptionChange
-from manga_backend.kernel.memberships.types import Extended, Source
+from manga_backend.kernel.memberships.messages import DAYS_CHANGED, NOTICES
+from manga_backend.kernel.memberships.models import (
+    Plan,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionNotice,
+)
+from manga_backend.kernel.memberships.types import EndAt, Extended, NoticeStage, Source
 from manga_backend.kernel.money.coupons import service as coupons
 from manga_backend.kernel.money.payments.types import Fulfilled, Item, Offer
 from manga_backend.kernel.notifications.service.outbox import notify_user
-from manga_backend.kernel.telegram.types import Message
+from manga_backend.kernel.notifications.types import Contact, Priority
+from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.events import publish
-from manga_backend.kit.i18n import gettext, language, local_digits, render
+from manga_backend.kit.i18n import gettext, in_language, language, local_digits, render
 from manga_backend.kit.money import Money
 from manga_backend.kit.problems import InvalidInput
+from manga_backend.kit.settings import CoreSettings, settings
 
 FULFILMENT = "memberships.days"
-DAYS_CHANGED = "messages/days_changed.html"
+NOTICE_BATCH = 200
+KEEP_NOTICES = timedelta(days=60)
 
 
 def extend(
@@ -115,6 +126,87 @@ def give_days(user_id: int, product: str, days: int, actor: Actor, reason: str) 
         after={"product": product, "expires_at": after.expires_at, "days": days, "reason": reason},
     )
     return after
+
+
+# ---- telling of the end --------------------------------------------------------------------
+
+
+def tell_ends(after: EndAt | None) -> EndAt | None:
+    """Tell the users of one batch that their subscription ends soon, or has ended.
+
+    Returns where the next batch goes on, None when there is none. Each (subscription, stage, end)
+    is told once, whatever runs twice or at once: the unique row of the notice decides. Banned users
+    are passed over.
+    """
+    now = clock.now()
+    near = queries.lock_untold_ends(now, after, NOTICE_BATCH)
+    due = {
+        subscription.id: (subscription, stage)
+        for subscription in near
+        if (stage := due_stage(subscription.started_at, subscription.expires_at, now))
+    }
+    ids = {subscription.user_id for subscription, _stage in due.values()}
+    wanted = contacts(where=lambda user_id: user_id.in_(ids), registered_by=now)
+    reached = {one.user_id: one for one in list_contacts(wanted, after=0, limit=len(ids))}
+    due = {key: found for key, found in due.items() if found[0].user_id in reached}
+    plans = {
+        code: queries.find_plan(code) for code in {found[0].plan_code for found in due.values()}
+    }
+    for subscription_id in _note_as_told(list(due.values()), now) if due else ():
+        subscription, stage = due[subscription_id]
+        plan, contact = plans[subscription.plan_code], reached[subscription.user_id]
+        _tell_end(contact, subscription, plan, stage, now)
+    return EndAt(near[-1].expires_at, near[-1].id) if len(near) == NOTICE_BATCH else None
+
+
+def _note_as_told(due: list[tuple[Subscription, NoticeStage]], now: datetime) -> list[uuid.UUID]:
+    """Those that nobody has told meanwhile."""
+    notes = insert_or(SubscriptionNotice).values(
+        [
+            {
+                "subscription_id": subscription.id,
+                "stage": stage,
+                "expires_at": subscription.expires_at,
+                "at": now,
+            }
+            for subscription, stage in due
+        ]
+    )
+    untold = notes.on_conflict_do_nothing().returning(SubscriptionNotice.subscription_id)
+    return list(session().scalars(untold))
+
+
+def _tell_end(
+    contact: Contact,
+    subscription: Subscription,
+    plan: Plan | None,
+    stage: NoticeStage,
+    now: datetime,
+) -> None:
+    with in_language(contact.language):
+        text = render(
+            NOTICES[stage],
+            contact.language,
+            plan=plan.name(language()) if plan else subscription.plan_code,
+            expires_at=subscription.expires_at,
+            days=days_remaining(subscription.expires_at, now),
+        )
+        url = settings(CoreSettings).web_app_url
+        buttons = [[Button(gettext("Renew on the site"), url=url)]] if url else []
+    notify_user(
+        contact,
+        Message(text, buttons),
+        kind=f"subscription_{stage.value}",
+        subject=f"subscription:{subscription.id}",
+        priority=Priority.RECEIPT,
+    )
+
+
+def purge_notices() -> None:
+    """Forget notices of ends that are long past; none of those is told again."""
+    session().execute(
+        delete(SubscriptionNotice).where(SubscriptionNotice.expires_at < clock.now() - KEEP_NOTICES)
+    )
 
 
 # ---- what payments ask of plans ------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Why a subscription changed."""
+"""Why a subscription changed, and how near its end is."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -28,3 +29,20 @@ class NoticeStage(StrEnum):
     THREE_DAYS = "three_days"
     ONE_DAY = "one_day"
     ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class EndAt:
+    """A place in the order of ends: where the next batch goes on."""
+
+    expires_at: datetime
+    id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose subscriptions a chat asks about."""
+
+    user_id: int
+    label: str
+    created_at: datetime

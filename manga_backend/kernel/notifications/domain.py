@@ -9,6 +9,8 @@ import threading
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
+from markupsafe import Markup
+
 GIVE_UP_AFTER = timedelta(hours=24)
 LONGEST_PAUSE_SECONDS = 1800
 
@@ -19,6 +21,12 @@ def next_attempt(attempts: int, created_at: datetime, now: datetime) -> datetime
         return None
     longest = min(LONGEST_PAUSE_SECONDS, 2 ** min(attempts, 12))
     return now + timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def plain_text(html: str) -> str:
+    """A message without its tags, line by line as it was written, for those who don't read HTML."""
+    lines = (Markup(line).striptags() for line in html.strip().splitlines())  # noqa: S704  # only read
+    return "\n".join(lines)
 
 
 class Addressed(Protocol):

@@ -50,6 +50,18 @@ def count_by_status(subject: str) -> dict[Status, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def count_waiting_about(subject: str) -> int:
+    """How many Telegram messages about one subject have not left; reads only those."""
+    return (
+        session().scalar(
+            select(func.count())
+            .select_from(Notification)
+            .where(Notification.subject == subject, Notification.status.in_(WAITING))
+        )
+        or 0
+    )
+
+
 def list_told(subject: str) -> list[Notification]:
     """The messages sent about one subject, edits left out."""
     return list(

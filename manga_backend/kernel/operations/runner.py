@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from types import FrameType
+from types import FrameType, TracebackType
 
 import redis
 from flask import Flask
 from rq import Queue, SimpleWorker
+from rq.exceptions import DeserializationError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from manga_backend.kernel.operations.service import sweepers
@@ -33,6 +35,27 @@ class JobWorker(SimpleWorker):
         """RQ's handler of SIGTERM and SIGINT while it works."""
         self.told_to_stop = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def handle_exception(
+        self,
+        job: Job,
+        kind: type[BaseException],
+        fault: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        """In place of RQ's line, which holds the traceback as a text: ours is an alarm."""
+        if isinstance(fault, redis.RedisError) or not isinstance(fault, Exception):
+            log.error("job %s was broken off: %s", _name(job), fault)
+        else:
+            log.error("job %s failed", _name(job), exc_info=(kind, fault, trace))
+
+
+def _name(job: Job) -> str:
+    """Of the registered job: the one argument of `kit.jobs.run`."""
+    try:
+        return " ".join(map(str, job.args)) or str(job.func_name)
+    except DeserializationError:
+        return str(job.id)
 
 
 def work(app: Flask, stop: Stop) -> None:
@@ -64,6 +87,9 @@ def work(app: Flask, stop: Stop) -> None:
             stop.wait(RETRY_SECONDS)
     except KeyboardInterrupt:
         log.debug("stopped while waiting for Redis")
+    except Exception:
+        log.exception("the worker ends")
+        raise
     stop.set()
     stop.join(threads, STOP_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Readiness: each part of the deployment is asked, none may hang or raise."""
+"""Readiness: each part of the deployment is asked, none may hang or raise. Who hears alarms."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from manga_backend.kernel.operations.types import Check, Checker
+from manga_backend.kit.alarms import Alarm, Tell
 from manga_backend.kit.db import READS, db
 from manga_backend.kit.jobs import broker
 from manga_backend.kit.leader import Duty
@@ -24,6 +25,9 @@ checks: Registry[Checker] = Registry("operations.checks")
 
 sweepers: Registry[Duty] = Registry("operations.sweepers")
 """Loops that a worker runs beside its jobs: they find what no wake-up told of."""
+
+alarm_sinks: Registry[Tell] = Registry("operations.alarm_sinks")
+"""Who tells people of faults (kit/alarms.py); a sink waits and tries again by itself."""
 
 
 def readiness() -> dict[str, Check]:
@@ -81,3 +85,9 @@ def check_redis() -> Check:
     except RedisError as error:
         return Check(False, f"away: {type(error).__name__}; messages wait for the sweeper")
     return Check(True, "answers")
+
+
+def sound(alarm: Alarm) -> None:
+    """Hand one fault to every sink; run by the alarm thread."""
+    for _name, tell in alarm_sinks.items():
+        tell(alarm)

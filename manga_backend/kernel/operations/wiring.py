@@ -1,9 +1,11 @@
-"""Plugs health checks and the worker in."""
+"""Plugs health checks, the worker and alarms in."""
 
 from __future__ import annotations
 
 from manga_backend.kernel.operations import cli, routes, service
+from manga_backend.kit import alarms
 from manga_backend.kit.app import App
+from manga_backend.kit.settings import CoreSettings
 
 
 def init_app(app: App) -> None:
@@ -13,3 +15,5 @@ def init_app(app: App) -> None:
     service.checks.register(app, "redis", service.check_redis)
     app.api.register_blueprint(routes.health)
     app.cli.add_command(cli.worker)
+    core = app.extensions["settings"][CoreSettings]
+    alarms.install(app, core, service.sound, lambda: service.check_database().ok)

@@ -7,9 +7,12 @@ from manga_backend.kernel.identity.events import UserBanned, UserRegistered, Use
 from manga_backend.kernel.memberships.events import SubscriptionChanged
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
 from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
-from manga_backend.kernel.statistics import admin, permissions, routes, service
+from manga_backend.kernel.statistics import admin, bot, permissions, routes, service
+from manga_backend.kernel.telegram.service.updates import commands
+from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
 from manga_backend.kit.events import listen
+from manga_backend.kit.i18n import N_
 from manga_backend.kit.principal import grants
 
 
@@ -25,4 +28,5 @@ def init_app(app: App) -> None:
     listen(app, CouponRedeemed, service.on_coupon_redeemed)
     listen(app, SubscriptionChanged, service.on_subscription_changed)
     cards.register(app, permissions.READ_STATS, admin.cards)
+    commands.register(app, "stats", BotCommand(bot.stats, N_("Your numbers so far")))
     app.api.register_blueprint(routes.stats)

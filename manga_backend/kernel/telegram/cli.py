@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
+from manga_backend.kernel.telegram import queries
+from manga_backend.kernel.telegram.clients import BotClient
+from manga_backend.kernel.telegram.errors import (
+    RecipientUnreachable,
+    TelegramError,
+    TelegramRefused,
+)
+from manga_backend.kernel.telegram.models import TelegramPoller
+from manga_backend.kernel.telegram.runner import in_words
+from manga_backend.kernel.telegram.service.poller import is_fresh
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kit import clock
+from manga_backend.kit.db import reading, transaction
 from manga_backend.kit.leader import Leadership
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -28,3 +44,131 @@ def poll() -> None:
     click.echo("Waiting to lead or leading; Ctrl-C stops.")
     stopped.wait()
     leadership.stop()
+
+
+Finding = tuple[bool, str]
+"""Whether this is in order, and what is or what to do."""
+
+LISTEN_SECONDS = 6
+"""Our poll ends that of another program; when it comes again it ends ours, which is the sign."""
+
+
+@telegram.command("doctor")
+@with_appcontext
+def doctor() -> None:
+    """Say what is wrong with the bot and what to do; exits 1 on any fault."""
+    healthy = True
+    for ok, words in _examine(settings(TelegramSettings)):
+        click.echo(f"{'ok   ' if ok else 'FAULT'}  {words}")
+        healthy = healthy and ok
+    if not healthy:
+        raise SystemExit(1)
+
+
+def _examine(config: TelegramSettings) -> Iterator[Finding]:
+    if not config.token:
+        yield False, "TELEGRAM_BOT_TOKEN is not set; make a bot with @BotFather"
+        return
+    via = f" through {_without_login(config.proxy)}" if config.proxy else ""
+    address = f"{_without_login(config.api_url)}{via}"
+    client = BotClient(config)
+    try:
+        me = client.get_me()
+    except TelegramError as error:
+        yield False, f"{address}: {in_words(error)}"
+        return
+    yield True, f"{address} answers; the token is that of @{me.get('username')}"
+    yield True, f"TELEGRAM_MODE is {config.mode}"
+    for examine in (_examine_updates, _examine_admins, _examine_log_channel):
+        try:
+            yield from examine(config, client, int(me["id"]))
+        except TelegramError as error:
+            yield False, in_words(error)
+        except SQLAlchemyError as error:
+            yield False, f"the database is away ({type(error).__name__}): who reads is not known"
+
+
+def _without_login(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _examine_updates(config: TelegramSettings, client: BotClient, _me: int) -> Iterator[Finding]:
+    info = client.get_webhook()
+    url = str(info.get("url") or "")
+    if config.mode == "webhook":
+        yield from _examine_webhook(config, info)
+        return
+    if config.mode == "off":
+        yield True, "updates are not read"
+        return
+    if url:
+        words = f"a webhook is set: {url}; a process that leads removes it when it starts"
+        yield False, f"{words}, else something else sets it"
+        return
+    ours = _find_leader()
+    if ours is not None and is_fresh(ours) and ours.polled_at is not None:
+        seconds = int((clock.now() - ours.polled_at).total_seconds())
+        yield True, f"no webhook is set; our leader read updates {seconds} s ago"
+    elif ours is not None and ours.problem:
+        yield False, f"our leader can't read updates: {ours.problem}"
+    elif client.is_polled_elsewhere(LISTEN_SECONDS):
+        yield False, "another program reads this bot's updates; stop it, or make a bot for this one"
+    else:
+        yield False, "nobody reads updates: start the server, or `flask telegram poll`"
+
+
+def _examine_webhook(config: TelegramSettings, info: dict[str, object]) -> Iterator[Finding]:
+    url, wanted = str(info.get("url") or ""), config.webhook_url
+    if not url:
+        yield False, "no webhook is set; set TELEGRAM_WEBHOOK_URL and start the server"
+        return
+    if wanted and url != wanted:
+        yield False, f"the webhook is {url}, not {wanted}; another deployment uses this bot"
+        return
+    yield True, f"the webhook is {url}"
+    if info.get("last_error_message"):
+        words = f"{info['last_error_message']}; {info.get('pending_update_count')} updates wait"
+        yield not info.get("pending_update_count"), f"last fault in bringing an update: {words}"
+    ours = _find_leader()
+    if ours is None or not is_fresh(ours):
+        yield False, "no process of ours watches the webhook: start the server"
+
+
+def _find_leader() -> TelegramPoller | None:
+    with reading(), transaction():
+        return queries.find_poller()
+
+
+def _examine_admins(config: TelegramSettings, client: BotClient, _me: int) -> Iterator[Finding]:
+    if not config.admin_ids:
+        yield False, "TELEGRAM_ADMIN_IDS is empty: nobody is asked about payments on Telegram"
+    for admin in config.admin_ids:
+        try:
+            chat = client.get_chat(admin)
+        except (RecipientUnreachable, TelegramRefused) as error:
+            words = f"admin {admin} has not pressed Start, or blocked the bot"
+            yield False, f"{words} ({error.description})"
+        else:
+            yield True, f"admin {admin} ({chat.get('first_name') or 'no name'}) can be written to"
+
+
+def _examine_log_channel(config: TelegramSettings, client: BotClient, me: int) -> Iterator[Finding]:
+    channel = config.log_channel_id
+    if channel is None:
+        yield True, "no TELEGRAM_LOG_CHANNEL_ID is set: nothing is written to a channel"
+        return
+    try:
+        title = client.get_chat(channel).get("title")
+        member = client.get_member(channel, me)
+    except (RecipientUnreachable, TelegramRefused) as error:
+        words = f"the log channel {channel} is missing or the bot is not in it"
+        yield False, f"{words} ({error.description}); add the bot as an administrator"
+        return
+    status = member.get("status")
+    if status in ("left", "kicked"):
+        yield False, f"the bot is not in the log channel {title}: add it as an administrator"
+    elif member.get("can_post_messages") is False or member.get("can_send_messages") is False:
+        yield False, f"the bot may not post in {title}: give it the right to post messages"
+    else:
+        yield True, f"the bot may post in {title} ({channel})"

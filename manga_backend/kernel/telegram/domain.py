@@ -1,10 +1,10 @@
-"""Reading updates: from Telegram's JSON to commands and presses."""
+"""Reading updates: from Telegram's JSON to commands, presses and contacts."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from manga_backend.kernel.telegram.types import Command, Press, Sender
+from manga_backend.kernel.telegram.types import Command, Contact, Press, Reachability, Sender
 
 
 def read_update(payload: dict[str, Any]) -> Command | Press | None:
@@ -26,6 +26,23 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
     head, _, argument = text[1:].partition(" ")
     name = head.partition("@")[0].lower()  # "/start@two_manga_bot"
     return Command(sender=_sender(message["from"]), name=name, argument=argument.strip())
+
+
+MEMBER_STATUS = {"member": Reachability.ENABLED, "kicked": Reachability.BLOCKED}
+"""Of the bot in a private chat: the person pressed Start or unblocked it, or blocked it."""
+
+
+def read_contact(payload: dict[str, Any]) -> Contact | None:
+    """What an update shows of its private chat: whoever writes can be written to."""
+    changed = payload.get("my_chat_member")
+    found = changed or payload.get("message")
+    chat = found.get("chat") if isinstance(found, dict) else None
+    if not isinstance(chat, dict) or chat.get("type") != "private" or "id" not in chat:
+        return None
+    state: Reachability | None = Reachability.ENABLED
+    if isinstance(changed, dict):
+        state = MEMBER_STATUS.get(str((changed.get("new_chat_member") or {}).get("status")))
+    return Contact(int(chat["id"]), state) if state else None
 
 
 def _sender(person: dict[str, Any]) -> Sender:

@@ -1,6 +1,10 @@
-"""What Telegram answered when it did not do what was asked."""
+"""What Telegram answered when it did not do what was asked, and what we refuse of it."""
 
 from __future__ import annotations
+
+from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kit.i18n import N_
+from manga_backend.kit.problems import DomainError
 
 
 class TelegramError(Exception):
@@ -32,6 +36,10 @@ class TelegramUnauthorized(TelegramError):
 class RecipientUnreachable(TelegramError):
     """403: blocked, deactivated or kicked; or a chat that Telegram doesn't know."""
 
+    def __init__(self, description: str, reachability: Reachability, *, code: int = 0) -> None:
+        super().__init__(description, code=code)
+        self.reachability = reachability
+
 
 class TelegramRefused(TelegramError):
     """400: the call itself is wrong; repeating it changes nothing."""
@@ -43,3 +51,19 @@ class MessageUnchanged(TelegramRefused):
 
 class MessageGone(TelegramRefused):
     """The message to edit is no longer there."""
+
+
+class WebhookSecretWrong(DomainError):
+    """Not from Telegram: its secret is missing or another."""
+
+    status = 403
+    code = "webhook_secret_wrong"
+    detail = N_("The secret token of the webhook is missing or wrong.")
+
+
+class WebhookOff(DomainError):
+    """The bot is switched off."""
+
+    status = 404
+    code = "webhook_off"
+    detail = N_("This server runs no bot.")

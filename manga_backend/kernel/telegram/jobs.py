@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.telegram import service
+from manga_backend.kernel.telegram.service import updates
 
 
 def purge_updates() -> None:
     """Forget handled updates after a week."""
-    service.purge_updates()
+    updates.purge_updates()

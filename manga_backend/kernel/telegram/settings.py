@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from manga_backend.kit.settings import CoreSettings, Env
+
+WEBHOOK_PATH = "/telegram/webhook"
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,13 @@ class TelegramSettings:
     api_url: str
     admin_ids: tuple[int, ...]
     log_channel_id: int | None
+    webhook_url: str
+    """The whole address; empty: someone else sets the webhook."""
+    webhook_secret: str
+    webhook_connections: int
+    """How many updates Telegram may bring at once: as many as this server has hands."""
+    proxy: str
+    """An address of PROXY_SCHEMES; it may hold a password."""
 
     @property
     def enabled(self) -> bool:
@@ -42,11 +55,56 @@ def load(env: Env, core: CoreSettings) -> TelegramSettings:
     if channel and not re.fullmatch(r"-?\d{1,16}", channel):
         env.complain("TELEGRAM_LOG_CHANNEL_ID", f"{channel!r} is not a chat id")
         channel = ""
-    mode = env.choice("TELEGRAM_MODE", ("polling", "off"), "polling")
+    mode = env.choice("TELEGRAM_MODE", ("polling", "webhook", "off"), "polling")
     return TelegramSettings(
         mode=mode if token else "off",
         token=token,
         api_url=api_url,
         admin_ids=tuple(dict.fromkeys(ids)),
         log_channel_id=int(channel) if channel else None,
+        webhook_url=_webhook_url(env, core),
+        webhook_secret=_webhook_secret(env, core),
+        webhook_connections=min(core.workers * core.threads, 100),
+        proxy=_proxy(env),
     )
+
+
+def _webhook_url(env: Env, core: CoreSettings) -> str:
+    base = (env.str("TELEGRAM_WEBHOOK_URL", "") or "").rstrip("/")
+    if not base:
+        return ""
+    plain = core.app_env != "production" and base.startswith("http://")
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", base) or not (
+        base.startswith("https://") or plain
+    ):
+        words = "must be this backend's public address, such as https://api.manga.example"
+        env.complain("TELEGRAM_WEBHOOK_URL", words)
+    return base if base.endswith(WEBHOOK_PATH) else base + WEBHOOK_PATH
+
+
+def _webhook_secret(env: Env, core: CoreSettings) -> str:
+    given = env.str("TELEGRAM_WEBHOOK_SECRET", "") or ""
+    if not given:
+        label = b"manga_backend telegram webhook"
+        return hmac.new(core.secret_key.encode(), label, hashlib.sha256).hexdigest()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", given):
+        words = "must have 1 to 256 characters of A-Z, a-z, 0-9, _ and -"  # Bot API, setWebhook
+        env.complain("TELEGRAM_WEBHOOK_SECRET", words)
+    return given
+
+
+def _proxy(env: Env) -> str:
+    given = (env.str("TELEGRAM_PROXY", "") or "").rstrip("/")
+    if not given:
+        return ""
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in PROXY_SCHEMES and bool(parts.hostname and parts.port)
+        usable = usable and not (parts.path or parts.query or parts.fragment)
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        words = "must be like http://host:port or socks5://user:password@host:port"
+        env.complain("TELEGRAM_PROXY", words)
+    # Names are looked up by the proxy: where Telegram is filtered its names often are as well.
+    return re.sub(r"^socks5://", "socks5h://", given)

@@ -112,3 +112,24 @@ class BotCommand:
 
 PressHandler = Callable[[Press], str]
 """Runs inside a transaction; returns the short text shown over the chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """The commands that clients offer in one BotCommandScope, for one language or all others."""
+
+    scope: dict[str, Any]
+    language_code: str | None
+    commands: list[dict[str, str]]
+
+    def as_json(self) -> list[Any]:
+        """For the digest that tells one menu from another."""
+        return [self.scope, self.language_code, self.commands]
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A private chat says something about itself; `reachability` is what that shows."""
+
+    chat_id: int
+    reachability: Reachability

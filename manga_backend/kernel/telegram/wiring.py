@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask import Flask
-
 from manga_backend.kernel.operations.service import checks
-from manga_backend.kernel.telegram import cli, jobs, runner, service
+from manga_backend.kernel.telegram import bot, cli, jobs, permissions, routes, runner
+from manga_backend.kernel.telegram.service.poller import check_poller
+from manga_backend.kernel.telegram.service.updates import commands
+from manga_backend.kernel.telegram.types import BotCommand
+from manga_backend.kit.app import App
+from manga_backend.kit.i18n import N_
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.leader import add_duty
+from manga_backend.kit.principal import grants
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: App) -> None:
     """Called once by create_app()."""
+    grants.register(app, permissions.READ_SYSTEM, "support")
     add_duty(app, "telegram", runner.poll)
     job_registry.register(app, "telegram.purge", jobs.purge_updates)
     schedules.register(app, "telegram.purge", Schedule("telegram.purge", timedelta(hours=6)))
-    checks.register(app, "telegram", service.check_poller)
+    checks.register(app, "telegram", check_poller)
+    app.api.register_blueprint(routes.webhook)
     app.cli.add_command(cli.telegram)
+    system = BotCommand(bot.system, N_("How this server fares"), permissions.READ_SYSTEM)
+    commands.register(app, "system", system)

@@ -223,7 +223,7 @@ class TestDecide:
         decide(api.app, payment, Decision.APPROVE)
         api.deliver()
         statuses = [row.status for row in rows(api.app, Notification, Notification.chat_id == chat)]
-        assert statuses == [Status.DEAD, Status.CANCELLED]
+        assert statuses == [Status.UNREACHABLE, Status.CANCELLED]
 
     def test_a_rolled_back_decision_is_never_told(self, app: App) -> None:
         payment = submit(app, make_user(app))

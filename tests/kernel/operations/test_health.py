@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from manga_backend.kernel.telegram import service as telegram
+from manga_backend.kernel.telegram.service import poller as telegram
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.db import transaction

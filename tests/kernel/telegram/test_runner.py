@@ -7,34 +7,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
+from sqlalchemy.exc import OperationalError
 
 from manga_backend.kernel.approvals.types import State
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.telegram import clients, runner, service
+from manga_backend.kernel.telegram import clients, runner
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.errors import TelegramConflict
+from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.models import TelegramPoller, TelegramUpdate
 from manga_backend.kernel.telegram.runner import Poller
+from manga_backend.kernel.telegram.service import updates
+from manga_backend.kernel.telegram.service.poller import POLLED_LATELY
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
+from manga_backend.kit.db import db
+from manga_backend.kit.events import listen
 from manga_backend.kit.leader import Stop
 from tests.kernel.factories import approval_of, at_work, make_user, new_chat, rows, submit
+from tests.kernel.telegram.conftest import eventually, readiness
 from tests.standins.telegram import BotApiStandIn
 from tests.support import ADMIN_IDS, Api
-
-
-@pytest.fixture
-def telegram() -> Iterator[BotApiStandIn]:
-    """A Telegram without a past."""
-    with BotApiStandIn(open_chats=True) as stand_in:
-        for chat in ADMIN_IDS:
-            stand_in.add_person(chat, language_code="en")
-        yield stand_in
 
 
 def client_of(app: App, telegram: BotApiStandIn, token: str | None = None) -> BotClient:
@@ -53,18 +52,6 @@ def replied(app: App) -> list[int | None]:
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
-
-
-def readiness(app: App) -> dict[str, Any]:
-    found: dict[str, Any] = app.test_client().get("/health/ready").get_json()["checks"]["telegram"]
-    return found
-
-
-def eventually(true: Callable[[], bool], seconds: float = 8) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 class TestTurn:
@@ -113,7 +100,7 @@ class TestTurn:
         chat = new_chat()
         telegram.send_text(chat, "/help")
         with at_work(app):
-            service.store_updates(client_of(app, telegram).get_updates(None, 0))
+            updates.store_updates(client_of(app, telegram).get_updates(None, 0))
         telegram.send_text(chat, "/help")
         poller.turn(0)
         assert replied(app) == [chat, chat]
@@ -135,7 +122,7 @@ class TestTurn:
         def fail(_press: object) -> str:
             raise ZeroDivisionError
 
-        service.presses.register(app, "fail", fail)
+        updates.presses.register(app, "fail", fail)
         try:
             chat = new_chat()
             telegram.send_text(chat, "hello")
@@ -143,7 +130,7 @@ class TestTurn:
             telegram.send_text(chat, "/help")
             poller.turn(0)
         finally:
-            del app.extensions[service.presses._slot]["fail"]
+            del app.extensions[updates.presses._slot]["fail"]
         assert replied(app) == [chat]
 
 
@@ -320,6 +307,84 @@ class TestReadiness:
         telegram.send_text(new_chat(), "/help")
         poller.turn(0)
         with at_work(app) as current:
-            then = clock.now() - service.POLLED_LATELY * 1.1
+            then = clock.now() - POLLED_LATELY * 1.1
             current.execute(update(TelegramPoller).values(polled_at=then))
         assert readiness(app)["ok"] is False
+
+
+def last_polled(app: App, ago: timedelta) -> None:
+    with at_work(app) as current:
+        current.add(TelegramPoller(id=1, polled_at=clock.now() - ago))
+
+
+class TestReturn:
+    """After more than the 150 s that a press lives, others hear of it."""
+
+    @pytest.fixture
+    def heard(self, app: App) -> Iterator[list[int]]:
+        found: list[int] = []
+
+        def listener(event: PollerReturned) -> None:
+            found.append(event.away_seconds)
+
+        listen(app, PollerReturned, listener)
+        yield found
+        app.extensions["kit.events"][PollerReturned].remove(listener)
+
+    def test_is_told_once(self, app: App, poller: Poller, heard: list[int]) -> None:
+        last_polled(app, timedelta(seconds=200))
+        poller.turn(0)
+        poller.turn(0)
+        assert len(heard) == 1
+        assert 200 <= heard[0] < 210
+
+    def test_a_short_absence_is_none(self, app: App, poller: Poller, heard: list[int]) -> None:
+        last_polled(app, timedelta(seconds=140))
+        poller.turn(0)
+        assert heard == []
+
+    def test_nor_is_the_first_start(self, poller: Poller, heard: list[int]) -> None:
+        poller.turn(0)
+        assert heard == []
+
+    def test_it_is_none_while_nothing_can_be_read(
+        self, app: App, telegram: BotApiStandIn, poller: Poller, heard: list[int]
+    ) -> None:
+        last_polled(app, timedelta(seconds=200))
+        telegram.fail_next("getUpdates", status=409)
+        with pytest.raises(TelegramConflict):
+            poller.turn(0)
+        assert heard == []
+
+
+class TestDatabaseAway:
+    def test_is_waited_for_and_logged_once(
+        self,
+        pg_app: App,
+        telegram: BotApiStandIn,
+        looping: Callable[..., threading.Thread],
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(runner, "DATABASE_PAUSE_SECONDS", 0.05)
+        away = threading.Event()
+        away.set()
+
+        def fail(*_: object) -> None:
+            if away.is_set():
+                raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+        with pg_app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", fail)
+        try:
+            thread = looping()
+            time.sleep(0.5)
+            assert thread.is_alive()
+            assert ["the database is away" in line for line in errors(caplog)] == [True]
+            away.clear()
+            chat = new_chat()
+            telegram.send_text(chat, "/help")
+            eventually(lambda: replied(pg_app) == [chat])
+        finally:
+            event.remove(engine, "before_cursor_execute", fail)

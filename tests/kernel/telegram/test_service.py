@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.telegram import service
 from manga_backend.kernel.telegram.models import TelegramPoller, TelegramUpdate
 from manga_backend.kernel.telegram.queries import list_waiting_update_ids
+from manga_backend.kernel.telegram.service import updates as service
 from manga_backend.kernel.telegram.types import BotCommand, Command, Message, Press
 from manga_backend.kit import clock
 from manga_backend.kit.app import App

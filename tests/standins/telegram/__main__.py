@@ -6,8 +6,10 @@ import argparse
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+from .limits import Limits
 from .standin import BotApiStandIn
 
 
@@ -17,6 +19,17 @@ def named(value: str) -> tuple[int, str]:
     if not separator or not name:
         raise argparse.ArgumentTypeError(f"expected ID=NAME, not {value!r}")
     return int(chat_id), name
+
+
+def limits(value: str) -> Limits | None:
+    """Reads "off", or the factor by which Telegram's limits are scaled."""
+    return None if value == "off" else Limits.scaled(float(value))
+
+
+def yes_or_no(value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected yes or no, not {value!r}")
+    return value == "yes"
 
 
 def read_arguments() -> argparse.Namespace:
@@ -43,11 +56,34 @@ def read_arguments() -> argparse.Namespace:
         metavar="ID=TITLE",
         help="a channel that the bot may write to, say --channel=-1001=Log",
     )
+    parser.add_argument(
+        "--limits",
+        type=limits,
+        default="off",
+        metavar="1|50|off",
+        help="answer 429 as Telegram does, with its limits times this number",
+    )
+    parser.add_argument(
+        "--strict-limits",
+        action="store_true",
+        help="with --limits: also never more than the number in any second",
+    )
+    parser.add_argument(
+        "--keep-calls",
+        type=yes_or_no,
+        default="yes",
+        metavar="yes|no",
+        help="keep the list of calls",
+    )
+    parser.add_argument(
+        "--keep-last", type=int, metavar="N", help="keep only the last messages of each chat"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = read_arguments()
+    found: Limits | None = arguments.limits
     stand_in = BotApiStandIn(
         arguments.token,
         host=arguments.host,
@@ -55,6 +91,9 @@ def main() -> None:
         state_file=arguments.state,
         open_chats=arguments.open_chats,
         username=arguments.username,
+        limits=found and replace(found, strict=arguments.strict_limits),
+        keep_calls=arguments.keep_calls,
+        keep_last=arguments.keep_last,
     )
     for user_id, name in arguments.name:
         stand_in.add_person(user_id, first_name=name)

@@ -27,16 +27,19 @@ class ControlApi:
       press_raw {user_id, message_id, data, chat_id?} → {callback_id}
       add_person {user_id, first_name?, username?, language_code?}   open_chat {user_id}
       block | unblock | deactivate {user_id}
-      add_group {chat_id, title, type?}   kick {chat_id}
+      add_stranger {user_id, is_known?}   add_group {chat_id, title, type?, can_post?}
+      kick | leave {chat_id}   upgrade_group {chat_id, new_chat_id}   advance {seconds}
       fail_next {method, count?, status?, description?, retry_after?, garbage?, delay?,
         drop_connection?}
-      clear_faults {}   go_down {}   come_back {}           these answer {}
+      clear_faults {}   go_down {}   come_back {}   reset_counts {}     these answer {}
     GET, arguments in the query:
       messages ?chat_id&last? (0: all) → {messages: [message]}
       wait_for_message ?chat_id&contains&timeout&after_message_id → {message}
       wait_for_callback_answer ?callback_id&timeout → {text, show_alert}
       callback_answers → {answers: {callback_id: text}}
       calls ?method → {calls: [{method, params, at, status, description}]}
+      counts → {sent, refused_429, other_errors, errors_by_status, injected, first_at, last_at,
+        per_second: [number]}
       commands → {commands}
       updates → {pending, poll_waiting, concurrent_polls_seen,
         log: [{update_id, kind, deliveries, outcome}]}
@@ -62,6 +65,11 @@ class ControlApi:
             "deactivate": stand_in.deactivate,
             "add_group": stand_in.add_group,
             "kick": stand_in.kick,
+            "leave": stand_in.leave,
+            "upgrade_group": stand_in.upgrade_group,
+            "add_stranger": stand_in.add_stranger,
+            "advance": stand_in.advance,
+            "reset_counts": stand_in.reset_counts,
             "fail_next": stand_in.fail_next,
             "clear_faults": stand_in.clear_faults,
             "go_down": stand_in.go_down,
@@ -73,6 +81,7 @@ class ControlApi:
             "wait_for_callback_answer": self._wait_for_callback_answer,
             "callback_answers": lambda: {"answers": stand_in.callback_answers()},
             "calls": self._calls,
+            "counts": stand_in.counts,
             "commands": lambda: {"commands": stand_in.commands()},
             "updates": self._updates,
             "chats": self._chats,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .model import ApiError, Json, bad_request
 
@@ -28,17 +29,19 @@ KINDS = {
 NAMED_CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
 CHARACTER = re.compile(r"&(?:#(\d+)|#[xX]([0-9a-fA-F]+)|([a-z]+));?")
 TAG_NAME = re.compile(r"[^\s>]*")
+PLAIN = re.compile(r"[^<&]+")
 ATTRIBUTE = re.compile(r"""\s*([^\s=>]+)\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([\w.-]+)))?\s*""")
 DETECTED = {
     "bot_command": re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,32}(?:@\w{3,32})?(?![\w/])"),
     "url": re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,:;!?)]"),
     "mention": re.compile(r"(?<!\w)@[A-Za-z]\w{3,31}"),
 }
+SIGNS = {"bot_command": "/", "url": "://", "mention": "@"}  # without it there is no match
 
 
 def utf16_length(text: str) -> int:
     """The length that Telegram counts: UTF-16 units."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 @dataclass
@@ -60,12 +63,12 @@ class HtmlParser:
 
     def parse(self) -> tuple[str, list[Json]]:
         while self.position < len(self.source):
-            character = self.source[self.position]
-            if character == "&":
+            plain = PLAIN.match(self.source, self.position)
+            if plain:
+                self.text += plain.group()
+                self.position = plain.end()
+            elif self.source[self.position] == "&":
                 self._read_character()
-            elif character != "<":
-                self.text += character
-                self.position += 1
             elif self.source.startswith("</", self.position):
                 self._read_end_tag()
             else:
@@ -180,14 +183,19 @@ def unparsable(reason: str) -> ApiError:
     return bad_request(f"can't parse entities: {reason}")
 
 
+@lru_cache(maxsize=256)
 def parse_text(source: str, parse_mode: str) -> tuple[str, list[Json]]:
-    """Plain text and all its entities, those that Telegram finds by itself included."""
+    """Plain text and all its entities, those that Telegram finds by itself included.
+
+    The messages of a broadcast share one answer: it is never changed.
+    """
     mode = parse_mode.lower()
     entities: list[Json] = []
     if mode in ("", "none"):
         text = source
     elif mode == "html":
-        text, entities = HtmlParser(source).parse()
+        is_plain = "<" not in source and "&" not in source
+        text, entities = (source, []) if is_plain else HtmlParser(source).parse()
     elif mode in ("markdown", "markdownv2"):
         raise unparsable("this stand-in speaks HTML only")
     else:
@@ -198,6 +206,8 @@ def parse_text(source: str, parse_mode: str) -> tuple[str, list[Json]]:
 
 def trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
     """Takes white space off both ends, as Telegram does before it stores a text."""
+    if not entities:
+        return text.strip(), []
     shift = utf16_length(text) - utf16_length(text.lstrip())
     text = text.strip()
     length = utf16_length(text)
@@ -219,6 +229,8 @@ def with_detected(text: str, entities: list[Json]) -> list[Json]:
     ]
     found = list(entities)
     for kind, pattern in DETECTED.items():
+        if SIGNS[kind] not in text:
+            continue
         for match in pattern.finditer(text):
             begin = utf16_length(text[: match.start()])
             end = begin + utf16_length(match.group())

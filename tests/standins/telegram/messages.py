@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import time
 
 from .entities import parse_text, trimmed, utf16_length
 from .limits import RateLimiter
 from .markup import read_markup
-from .model import ApiError, Chat, Json, Message, bad_request
+from .members import check_writable
+from .model import Chat, Json, Message, bad_request
 from .params import Params
 from .state import State
 
@@ -40,7 +40,8 @@ class MessageMethods:
         reply_to = self._read_reply(params, chat)
         self._spend(chat)
         html = params.text("text").strip()
-        message = Message(chat.id, 0, int(time.time()), text, html, entities)
+        html = text if html == text else html  # one object instead of two
+        message = Message(chat.id, 0, int(self._state.clock.now()), text, html, entities)
         message.reply_markup, message.reply_to = markup, reply_to
         return self._state.message_json(self._state.add_message(chat, message))
 
@@ -53,7 +54,7 @@ class MessageMethods:
         reply_to = self._read_reply(params, chat)
         self._spend(chat)
         html = params.text("caption").strip()
-        message = Message(chat.id, 0, int(time.time()), caption, html, entities)
+        message = Message(chat.id, 0, int(self._state.clock.now()), caption, html, entities)
         message.document, message.reply_markup, message.reply_to = document, markup, reply_to
         return self._state.message_json(self._state.add_message(chat, message))
 
@@ -108,7 +109,7 @@ class MessageMethods:
         """A keyboard that is not sent again is gone: that is how Telegram edits."""
         self._spend(self._state.chats[message.chat_id])
         message.reply_markup = markup
-        message.edit_date = int(time.time())
+        message.edit_date = int(self._state.clock.now())
         self._state.monitor.mark()
         return self._state.message_json(message)
 
@@ -117,7 +118,7 @@ class MessageMethods:
         message = chat.messages.get(params.integer("message_id"))
         if message is None:
             raise bad_request("message to delete not found")
-        if time.time() - message.date > DELETE_WITHIN_SECONDS:
+        if self._state.clock.now() - message.date > DELETE_WITHIN_SECONDS:
             raise bad_request("message can't be deleted for everyone")
         del chat.messages[message.message_id]
         self._state.monitor.mark()
@@ -153,12 +154,7 @@ class MessageMethods:
 
     def writable_chat(self, params: Params) -> Chat:
         chat = self.known_chat(params)
-        if chat.closed == "blocked":
-            raise ApiError(403, "bot was blocked by the user")
-        if chat.closed == "deactivated":
-            raise ApiError(403, "user is deactivated")
-        if chat.closed:
-            raise ApiError(403, f"bot was kicked from the {chat.type} chat")
+        check_writable(chat)
         return chat
 
     def _editable_message(self, params: Params) -> Message:

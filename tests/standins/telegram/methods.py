@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .entities import utf16_length
+from .members import bot_member, check_readable
 from .messages import MessageMethods
 from .model import ApiError, Json, bad_request
 from .params import Params
 from .state import State
 from .updates import SET_WEBHOOK, Webhook
-from .webhook import describe
 
 CHAT_ACTIONS = {
     "typing",
@@ -48,7 +48,7 @@ class BotApi:
             "getme": self.get_me,
             "setwebhook": self.set_webhook,
             "deletewebhook": self.delete_webhook,
-            "getwebhookinfo": lambda params: describe(state),
+            "getwebhookinfo": lambda params: state.updates.webhook_info(),
             "sendmessage": messages.send_message,
             "senddocument": messages.send_document,
             "editmessagetext": messages.edit_message_text,
@@ -59,15 +59,19 @@ class BotApi:
             "getmycommands": self.get_my_commands,
             "deletemycommands": self.delete_my_commands,
             "getchat": self.get_chat,
+            "getchatmember": self.get_chat_member,
             "getfile": self.get_file,
             "sendchataction": self.send_chat_action,
         }
 
     def call(self, method: str, params: Params, alive: Alive) -> Any:
-        """Carries a method out; `alive` tells whether the client still waits for the answer."""
-        if method.lower() == "getupdates":
+        """Carries a method out; `method` is in small letters.
+
+        `alive` tells whether the client still waits for the answer.
+        """
+        if method == "getupdates":
             return self.get_updates(params, alive)
-        handler = self._methods.get(method.lower())
+        handler = self._methods.get(method)
         if handler is None:
             raise ApiError(404)
         with self._state.monitor:
@@ -111,14 +115,14 @@ class BotApi:
         connections = min(max(params.integer("max_connections", 40), 1), 100)
         queue.webhook = Webhook(parts.geturl(), secret, connections)
         queue.end_waiting_poll(SET_WEBHOOK)
-        self._state.monitor.mark()
+        self._state.monitor.mark_updates()
         return True
 
     def delete_webhook(self, params: Params) -> bool:
         if params.boolean("drop_pending_updates"):
             self._state.updates.forget_all()
         self._state.updates.webhook = Webhook()
-        self._state.monitor.mark()
+        self._state.monitor.mark_updates()
         return True
 
     # --- commands, chats, files -------------------------------------------------------------
@@ -166,6 +170,7 @@ class BotApi:
 
     def get_chat(self, params: Params) -> Json:
         chat = self._messages.known_chat(params)
+        check_readable(chat)
         return chat.to_api() | {
             "accent_color_id": 0,
             "max_reaction_count": 11,
@@ -180,6 +185,17 @@ class BotApi:
                 False,
             ),
         }
+
+    def get_chat_member(self, params: Params) -> Json:
+        chat, user_id = self._messages.known_chat(params), params.integer("user_id")
+        check_readable(chat)
+        if user_id == self._state.bot["id"]:
+            return bot_member(self._state.bot, chat)
+        person = self._state.people.get(user_id)
+        if person is None:
+            raise bad_request("user not found")
+        is_in = user_id == chat.id or not chat.is_private
+        return {"user": person.to_api(), "status": "member" if is_in else "left"}
 
     def get_file(self, params: Params) -> Json:
         file_id = params.text("file_id")

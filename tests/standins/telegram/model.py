@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +29,14 @@ class ApiError(Exception):
         reason: str = "",
         *,
         retry_after: int | None = None,
+        migrate_to_chat_id: int | None = None,
         delay_seconds: float = 0.0,
     ) -> None:
         prefix = PREFIXES.get(status, "Error")
         self.status = status
         self.description = f"{prefix}: {reason}" if reason else prefix
         self.retry_after = retry_after
+        self.migrate_to_chat_id = migrate_to_chat_id
         self.delay_seconds = delay_seconds
         super().__init__(self.description)
 
@@ -50,27 +53,56 @@ class ConnectionDropped(Exception):
     """The connection is to be closed without an answer."""
 
 
-class Monitor(threading.Condition):
-    """The one lock of a stand-in; whoever waits for a change waits here."""
+class Clock:
+    """The time of the stand-in, which a test may push forward."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.ahead_seconds = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_seconds
+
+
+class Monitor(threading.Condition):
+    """The one lock of a stand-in; whoever waits for a change waits here.
+
+    Those who wait for updates (polls, the courier) wait at `for_updates`, on the same lock: the
+    messages of a broadcast must not wake them 1,500 times a second.
+    """
+
+    def __init__(self) -> None:
+        lock = threading.RLock()
+        super().__init__(lock)
+        self.for_updates = threading.Condition(lock)
         self.version = 0
         self.down = False
-        self.stopped = False
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.mark_updates()
 
     def mark(self) -> None:
-        """Tells everyone who waits that something changed; call it with the lock held."""
+        """Tells who waits that something changed; call it with the lock held."""
         self.version += 1
         self.notify_all()
 
+    def mark_updates(self) -> None:
+        """As mark(), and tells those who wait for updates; call it with the lock held."""
+        self.mark()
+        self.for_updates.notify_all()
+
     def rest(self, seconds: float) -> None:
         """Sleeps, but not past a stop."""
-        with self:
-            self.wait_for(lambda: self.stopped, timeout=seconds)
+        if seconds > 0:
+            self._stop.wait(seconds)
 
 
-@dataclass
+@dataclass(slots=True)
 class Person:
     id: int
     first_name: str
@@ -85,7 +117,7 @@ class Person:
         return user
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """A message as it is now: `text` is plain, `html` is what was sent, `history` older texts."""
 
@@ -117,15 +149,21 @@ class Message:
         return [button for row in rows for button in row]
 
 
-@dataclass
+@dataclass(slots=True)
 class Chat:
-    """A private chat (then `title` is the person's name), a channel or a supergroup."""
+    """A private chat (then `title` is the person's name), a channel, a group or a supergroup.
+
+    `closed` says why the bot can't write: "" (it can), "blocked" or "deactivated"; "stranger" (has
+    never started the bot) or "unknown" (nobody that the bot could know); "kicked" or "left".
+    """
 
     id: int
     type: str
     title: str
     username: str | None = None
-    closed: str = ""  # "blocked", "deactivated" or "kicked": why the bot can't write any more
+    closed: str = ""
+    can_post: bool = True
+    migrated_to: int | None = None  # the supergroup that a group has become
     last_message_id: int = 0
     messages: dict[int, Message] = field(default_factory=dict)
 
@@ -141,7 +179,7 @@ class Chat:
         return chat
 
 
-@dataclass
+@dataclass(slots=True)
 class Callback:
     """One press of an inline button, and what the bot answered (None: nothing yet)."""
 
@@ -155,7 +193,7 @@ class Callback:
     show_alert: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One Bot API request; `status` stays 0 while it is served, and when no answer went out."""
 

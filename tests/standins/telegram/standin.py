@@ -6,11 +6,12 @@ import copy
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Self
 
+from .acts import Acts
 from .control import ControlApi
 from .dispatch import Dispatcher
-from .limits import Fault, FaultQueue, Limits, RateLimiter
+from .limits import FaultQueue, Limits, RateLimiter
 from .messages import MessageMethods
 from .methods import BotApi
 from .model import Call, Message
@@ -21,11 +22,14 @@ from .updates import UpdateRecord
 from .webhook import WebhookCourier
 
 
-class BotApiStandIn:
+class BotApiStandIn(Acts):
     """A Bot API server on loopback; the Bot API is at `{url}/bot<token>/<method>`.
 
     `open_chats`: every positive chat id is a user who has started the bot. `limits`: answer 429 as
-    Telegram does (None: never). All methods may be called from any thread.
+    Telegram does (None: never). For load tests: `keep_calls=False` keeps no list of calls, and
+    `keep_last` only so many messages of each chat. `webhook_retry_seconds`: the longest wait before
+    an update is delivered again (None: as Telegram, up to 60 s and longer if asked for).
+    All methods may be called from any thread.
     """
 
     def __init__(
@@ -36,9 +40,12 @@ class BotApiStandIn:
         port: int = 0,
         state_file: Path | None = None,
         open_chats: bool = False,
-        callback_ttl_seconds: float = 150.0,
+        callback_life_seconds: float = 150.0,
         username: str = "two_manga_bot",
         limits: Limits | None = None,
+        keep_calls: bool = True,
+        keep_last: int | None = None,
+        webhook_retry_seconds: float | None = None,
     ) -> None:
         if host not in LOOPBACK:
             raise ValueError(f"the stand-in listens on loopback only, not on {host}")
@@ -47,14 +54,16 @@ class BotApiStandIn:
             int(token.partition(":")[0]),
             username,
             open_chats=open_chats,
-            callback_ttl_seconds=callback_ttl_seconds,
+            callback_life_seconds=callback_life_seconds,
+            keep_last=keep_last,
         )
         self._faults = FaultQueue()
         self._file = StateFile(state_file, self._state) if state_file else None
-        self._courier = WebhookCourier(self._state)
         messages = MessageMethods(self._state, RateLimiter(limits) if limits else None)
         api = BotApi(self._state, messages)
-        dispatcher = Dispatcher(token, self._state, api, self._faults)
+        dispatcher = Dispatcher(token, self._state, api, self._faults, keep_calls=keep_calls)
+        self._counts = dispatcher.counts
+        self._courier = WebhookCourier(self._state, dispatcher, webhook_retry_seconds)
         self._server = Server((host, port), dispatcher, ControlApi(self, self._state))
         self.url = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
@@ -75,8 +84,7 @@ class BotApiStandIn:
         with self._state.monitor:
             if self._state.monitor.stopped:
                 return
-            self._state.monitor.stopped = True
-            self._state.monitor.mark()
+            self._state.monitor.stop()
         if self._thread.is_alive():
             self._server.shutdown()
             if self._file:
@@ -94,87 +102,6 @@ class BotApiStandIn:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    # --- what people do ---------------------------------------------------------------------
-
-    def send_text(
-        self,
-        user_id: int,
-        text: str,
-        *,
-        first_name: str | None = None,
-        username: str | None = None,
-        language_code: str | None = None,
-    ) -> int:
-        """Writes to the bot in private, which opens the chat; the update's id, 0 if not wanted."""
-        self.add_person(
-            user_id, first_name=first_name, username=username, language_code=language_code
-        )
-        return self._state.receive_text(user_id, text)
-
-    def add_person(
-        self,
-        user_id: int,
-        *,
-        first_name: str | None = None,
-        username: str | None = None,
-        language_code: str | None = None,
-    ) -> None:
-        """Names a person without opening a chat."""
-        self._state.person(
-            user_id, first_name=first_name, username=username, language_code=language_code
-        )
-
-    def open_chat(self, user_id: int) -> None:
-        """The user has started the bot, without an update to tell of it."""
-        self._state.open_private_chat(user_id)
-
-    def press(
-        self,
-        user_id: int,
-        message_id: int,
-        *,
-        chat_id: int | None = None,
-        text_contains: str | None = None,
-        data: str | None = None,
-    ) -> str:
-        """Presses the first fitting callback button of a message; the callback query's id."""
-        message = self.message(user_id if chat_id is None else chat_id, message_id)
-        for button in message.buttons:
-            if "callback_data" not in button:
-                continue
-            fits_text = text_contains is None or text_contains in button["text"]
-            if fits_text and data in (None, button["callback_data"]):
-                return self.press_raw(user_id, message_id, button["callback_data"], chat_id)
-        raise AssertionError(f"no such button; message {message_id} has {message.buttons}")
-
-    def press_raw(
-        self, user_id: int, message_id: int, data: str, chat_id: int | None = None
-    ) -> str:
-        """A client that says it pressed a button with any data at all."""
-        chat = user_id if chat_id is None else chat_id
-        self.message(chat, message_id)
-        return self._state.press(user_id, chat, message_id, data)
-
-    def block(self, user_id: int) -> None:
-        self._state.close_chat(user_id, "blocked")
-
-    def unblock(self, user_id: int) -> None:
-        self._state.close_chat(user_id, "")
-
-    def deactivate(self, user_id: int) -> None:
-        self._state.close_chat(user_id, "deactivated")
-
-    def add_group(
-        self, chat_id: int, title: str, type: Literal["channel", "supergroup"] = "channel"
-    ) -> None:
-        """The bot becomes a member of a channel or a group; again after a kick."""
-        if chat_id >= 0 or type not in ("channel", "supergroup"):
-            raise ValueError("a channel or supergroup has a negative id")
-        self._state.add_group(chat_id, title, type)
-
-    def kick(self, chat_id: int) -> None:
-        self._state.close_chat(chat_id, "kicked")
 
     # --- what the bot has done --------------------------------------------------------------
 
@@ -224,7 +151,11 @@ class BotApiStandIn:
             return {c.id: c.answer for c in callbacks if c.answer is not None}
 
     def wait_for_callback_answer(self, callback_id: str, timeout: float = 10.0) -> str:
-        self._state.wait_until(lambda: callback_id in self.callback_answers(), timeout)
+        def is_answered() -> bool:
+            callback = self._state.callbacks.get(callback_id)
+            return callback is not None and callback.answer is not None
+
+        self._state.wait_until(is_answered, timeout)
         answers = self.callback_answers()
         if callback_id not in answers:
             raise AssertionError(f"callback query {callback_id} was not answered")
@@ -232,9 +163,20 @@ class BotApiStandIn:
 
     def calls(self, method: str | None = None) -> list[Call]:
         """Every Bot API request with a valid token, oldest first."""
-        with self._state.monitor:
-            calls = [call for call in self._state.calls if method in (None, call.method)]
-            return copy.deepcopy(calls)
+        calls = list(self._state.calls)  # in one step, while others go on to append
+        return copy.deepcopy([call for call in calls if method in (None, call.method)])
+
+    def counts(self) -> dict[str, Any]:
+        """Numbers since the start, or since reset_counts().
+
+        `sent` messages, `refused_429` by the limits, `other_errors` and `errors_by_status`,
+        `injected` by fail_next(); `first_at` and `last_at` (Unix time) of the messages, and how
+        many there were `per_second` counted from the first.
+        """
+        return self._counts.to_json()
+
+    def reset_counts(self) -> None:
+        self._counts.reset()
 
     def commands(self) -> dict[str, list[dict[str, str]]]:
         """What setMyCommands left: JSON of [scope, language] → commands."""
@@ -253,6 +195,7 @@ class BotApiStandIn:
     def update_log(self) -> list[UpdateRecord]:
         """Every update since the start: how often it was handed out, and what became of it."""
         with self._state.monitor:
+            self._state.updates.expire()
             return copy.deepcopy(list(self._state.updates.records.values()))
 
     @property
@@ -264,50 +207,3 @@ class BotApiStandIn:
     def concurrent_polls_seen(self) -> int:
         """How many polls of a living client were ended by another getUpdates (409)."""
         return self._state.updates.conflicts_seen
-
-    # --- trouble ----------------------------------------------------------------------------
-
-    def fail_next(
-        self,
-        method: str,
-        count: int = 1,
-        *,
-        status: int = 500,
-        description: str = "",
-        retry_after: int | None = None,
-        garbage: bool = False,
-        delay: float = 0.0,
-        drop_connection: bool = False,
-    ) -> None:
-        """Spoils the next calls of a method ("*": of any).
-
-        With `status=200` the method is carried out, and only its answer suffers: late, garbage or
-        lost. With any other status nothing is done. `delay` is in seconds.
-        """
-        self._faults.add(
-            Fault(
-                method.lower(),
-                count,
-                status,
-                description,
-                retry_after,
-                garbage,
-                delay,
-                drop_connection,
-            )
-        )
-
-    def clear_faults(self) -> None:
-        self._faults.clear()
-
-    def go_down(self) -> None:
-        """An outage: Bot API connections are closed without an answer, waiting polls too."""
-        self._set_down(True)
-
-    def come_back(self) -> None:
-        self._set_down(False)
-
-    def _set_down(self, down: bool) -> None:
-        with self._state.monitor:
-            self._state.monitor.down = down
-            self._state.monitor.mark()

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import re
-import time
 from collections import deque
 from collections.abc import Callable
 
 from .entities import parse_text
-from .model import Call, Callback, Chat, Json, Message, Monitor, Person
+from .members import UNTOLD, bot_member
+from .model import Call, Callback, Chat, Clock, Json, Message, Monitor, Person
 from .updates import UpdateQueue
 
 CALLS_KEPT = 200_000
 TELEGRAM_USER_ID = 777_000  # Telegram's own account stands for the admin who removes the bot
-ADMINISTRATOR_RIGHTS = dict.fromkeys(
-    (
-        "can_manage_chat",
-        "can_delete_messages",
-        "can_manage_video_chats",
-        "can_restrict_members",
-        "can_promote_members",
-        "can_change_info",
-        "can_invite_users",
-        "can_post_stories",
-        "can_edit_stories",
-        "can_delete_stories",
-        "can_post_messages",
-        "can_edit_messages",
-    ),
-    True,
-)
+CHAT_ID = re.compile(r"[+-]?\d{1,18}")
 
 
 class State:
     """Guarded by one lock, `monitor`; every public method takes it (it is reentrant)."""
 
     def __init__(
-        self, bot_id: int, username: str, *, open_chats: bool, callback_ttl_seconds: float
+        self,
+        bot_id: int,
+        username: str,
+        *,
+        open_chats: bool,
+        callback_life_seconds: float,
+        keep_last: int | None,
     ) -> None:
         self.monitor = Monitor()
-        self.updates = UpdateQueue(self.monitor, callback_ttl_seconds)
+        self.clock = Clock()
+        self.updates = UpdateQueue(self.monitor, self.clock, callback_life_seconds)
         self.bot: Json = {
             "id": bot_id,
             "is_bot": True,
@@ -49,7 +39,8 @@ class State:
             "username": username,
         }
         self.open_chats = open_chats
-        self.callback_ttl_seconds = callback_ttl_seconds
+        self.callback_life_seconds = callback_life_seconds
+        self.keep_last = keep_last
         self.people: dict[int, Person] = {}
         self.chats: dict[int, Chat] = {}
         self.callbacks: dict[str, Callback] = {}
@@ -86,12 +77,33 @@ class State:
                 self.monitor.mark()
             return self.chats[user_id]
 
-    def add_group(self, chat_id: int, title: str, kind: str) -> Chat:
+    def start_chat(self, user_id: int) -> None:
+        with self.monitor:
+            chat = self.open_private_chat(user_id)
+            if chat.closed in ("stranger", "unknown"):
+                chat.closed = ""
+                self.monitor.mark()
+
+    def add_stranger(self, user_id: int, reason: str) -> None:
+        with self.monitor:
+            person = self.person(user_id)
+            self.chats[user_id] = Chat(
+                user_id, "private", person.first_name, person.username, closed=reason
+            )
+            self.monitor.mark()
+
+    def add_group(self, chat_id: int, title: str, kind: str, *, can_post: bool = True) -> Chat:
         with self.monitor:
             chat = self.chats.setdefault(chat_id, Chat(chat_id, kind, title))
-            chat.title, chat.type, chat.closed = title, kind, ""
+            chat.title, chat.type, chat.closed, chat.can_post = title, kind, "", can_post
             self.monitor.mark()
             return chat
+
+    def upgrade_group(self, chat_id: int, new_chat_id: int) -> None:
+        with self.monitor:
+            group = self.chats[chat_id]
+            self.add_group(new_chat_id, group.title, "supergroup")
+            group.migrated_to = new_chat_id
 
     def find_chat(self, reference: str) -> Chat | None:
         """A chat by id or @username, as the bot names it."""
@@ -100,44 +112,36 @@ class State:
                 name = reference[1:].lower()
                 named = (c for c in self.chats.values() if (c.username or "").lower() == name)
                 return next((chat for chat in named if not chat.is_private), None)
-            if not re.fullmatch(r"[+-]?\d{1,18}", reference):
+            if not CHAT_ID.fullmatch(reference):
                 return None
             chat_id = int(reference)
-            if chat_id > 0 and self.open_chats:
+            chat = self.chats.get(chat_id)
+            if chat is None and chat_id > 0 and self.open_chats:
                 return self.open_private_chat(chat_id)
-            return self.chats.get(chat_id)
+            return chat
 
     def close_chat(self, chat_id: int, reason: str) -> None:
-        """The bot is "blocked" or "kicked", or the account "deactivated"; "" opens it again."""
+        """Closes a chat for the bot (see Chat); "" opens it again."""
         with self.monitor:
             chat = self.chats[chat_id] if chat_id < 0 else self.open_private_chat(chat_id)
             if chat.closed == reason:
                 return
-            was_member, is_member = not chat.closed, not reason
+            before, old = chat.closed, bot_member(self.bot, chat)
             chat.closed = reason
             self.monitor.mark()
-            if reason == "deactivated" or was_member == is_member:
-                return  # nobody is left to tell the bot
+            if before in UNTOLD or reason in UNTOLD:
+                return
             actor = self.person(chat_id if chat.is_private else TELEGRAM_USER_ID)
-            role = "member" if chat.is_private else "administrator"
             self.updates.push(
                 "my_chat_member",
                 {
                     "chat": chat.to_api(),
                     "from": actor.to_api(),
-                    "date": int(time.time()),
-                    "old_chat_member": self._membership(role if was_member else "kicked"),
-                    "new_chat_member": self._membership(role if is_member else "kicked"),
+                    "date": int(self.clock.now()),
+                    "old_chat_member": old,
+                    "new_chat_member": bot_member(self.bot, chat),
                 },
             )
-
-    def _membership(self, status: str) -> Json:
-        member: Json = {"user": dict(self.bot), "status": status}
-        if status == "kicked":
-            member["until_date"] = 0
-        if status == "administrator":
-            member |= {"can_be_edited": False, "is_anonymous": False, **ADMINISTRATOR_RIGHTS}
-        return member
 
     # --- messages ---------------------------------------------------------------------------
 
@@ -147,24 +151,29 @@ class State:
             chat.last_message_id += 1
             message.message_id = chat.last_message_id
             chat.messages[message.message_id] = message
+            if self.keep_last is not None and len(chat.messages) > self.keep_last:
+                del chat.messages[next(iter(chat.messages))]
             self.monitor.mark()
             return message
 
     def message_json(self, message: Message, *, with_reply: bool = True) -> Json:
-        """The Message object of the Bot API."""
+        """The Message object of the Bot API.
+
+        It shares entities, markup and document with the message: these are replaced, never changed.
+        """
         with self.monitor:
             chat = self.chats[message.chat_id]
             result: Json = {"message_id": message.message_id}
             if chat.type == "channel":
                 result["sender_chat"] = chat.to_api()
             elif message.sender_id is None:
-                result["from"] = dict(self.bot)
+                result["from"] = self.bot
             else:
                 result["from"] = self.person(message.sender_id).to_api()
-            result |= {"chat": chat.to_api(), "date": message.date}
+            result["chat"], result["date"] = chat.to_api(), message.date
             if message.edit_date:
                 result["edit_date"] = message.edit_date
-            replied = chat.messages.get(message.reply_to or 0)
+            replied = chat.messages.get(message.reply_to) if message.reply_to else None
             if replied and with_reply:
                 result["reply_to_message"] = self.message_json(replied, with_reply=False)
             text_field, entities_field = "text", "entities"
@@ -177,7 +186,7 @@ class State:
                 result[entities_field] = message.entities
             if message.reply_markup:
                 result["reply_markup"] = message.reply_markup
-            return copy.deepcopy(result)
+            return result
 
     def receive_text(self, user_id: int, text: str) -> int:
         """A private message from a person to the bot; the id of its update."""
@@ -189,7 +198,7 @@ class State:
             plain, entities = parse_text(text, "")
             if not plain:
                 raise ValueError("Telegram sends no empty message")
-            now = int(time.time())
+            now = int(self.clock.now())
             message = Message(user_id, 0, now, plain, plain, entities, sender_id=user_id)
             self.add_message(chat, message)
             return self.updates.push("message", self.message_json(message))
@@ -201,7 +210,7 @@ class State:
         with self.monitor:
             message = self.chats[chat_id].messages[message_id]
             query_id = str(random.randrange(10**17, 10**18))
-            expires_at = time.time() + self.callback_ttl_seconds
+            expires_at = self.clock.now() + self.callback_life_seconds
             self.callbacks[query_id] = Callback(
                 query_id, user_id, chat_id, message_id, data, expires_at
             )
@@ -221,12 +230,12 @@ class State:
         """The query, unless it is unknown or too old."""
         with self.monitor:
             callback = self.callbacks.get(query_id)
-            return callback if callback and callback.expires_at > time.time() else None
+            return callback if callback and callback.expires_at > self.clock.now() else None
 
     # --- waiting ----------------------------------------------------------------------------
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Waits for a change that makes `ready` true; called with the lock held."""
+        """Waits for a change that makes `ready` true, which is asked with the lock held."""
         with self.monitor:
             return self.monitor.wait_for(lambda: ready() or self.monitor.stopped, timeout)
 

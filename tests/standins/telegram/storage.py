@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +18,7 @@ DEBOUNCE_SECONDS = 0.3
 def to_json(state: State) -> Json:
     """A snapshot; uploaded files and the log of calls are left out."""
     with state.monitor:
-        now = time.time()
+        now = state.clock.now()
         queue = state.updates
         return {
             "people": [asdict(person) for person in state.people.values()],

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .model import ApiError, ConnectionDropped, Json, Monitor
+from .model import ApiError, Clock, ConnectionDropped, Json, Monitor
 
 LONG_POLL_MAX_SECONDS = 50
 MESSAGE_LIFE_SECONDS = 86_400
@@ -25,7 +25,7 @@ OTHER_POLL = (
 SET_WEBHOOK = "terminated by setWebhook request"
 
 
-@dataclass
+@dataclass(slots=True)
 class Update:
     update_id: int
     kind: str
@@ -36,7 +36,7 @@ class Update:
         return {"update_id": self.update_id, self.kind: self.payload}
 
 
-@dataclass
+@dataclass(slots=True)
 class UpdateRecord:
     """What became of an update: "pending", "confirmed", "forgotten" or "expired"."""
 
@@ -53,6 +53,7 @@ class Webhook:
     max_connections: int = 40
     last_error_date: int = 0
     last_error_message: str = ""
+    gone_since: float = 0.0  # since when it has answered nothing but 410
 
 
 @dataclass
@@ -66,7 +67,8 @@ class Poll:
 @dataclass
 class UpdateQueue:
     monitor: Monitor
-    callback_ttl_seconds: float
+    clock: Clock
+    callback_life_seconds: float
     # Starting at the clock keeps ids growing when a deleted state file makes the queue start anew:
     # a bot that stored its offset would otherwise confirm the new updates unread.
     last_update_id: int = field(default_factory=lambda: int(time.time()))
@@ -91,12 +93,12 @@ class UpdateQueue:
             if (kind not in wanted) if wanted else (kind in LEFT_OUT_BY_DEFAULT):
                 return 0
             is_press = kind == "callback_query"
-            life = self.callback_ttl_seconds if is_press else MESSAGE_LIFE_SECONDS
+            life = self.callback_life_seconds if is_press else MESSAGE_LIFE_SECONDS
             self.last_update_id += 1
-            update = Update(self.last_update_id, kind, payload, time.time() + life)
+            update = Update(self.last_update_id, kind, payload, self.clock.now() + life)
             self.pending.append(update)
             self.records[update.update_id] = UpdateRecord(update.update_id, kind)
-            self.monitor.mark()
+            self.monitor.mark_updates()
             return update.update_id
 
     def poll(
@@ -125,7 +127,7 @@ class UpdateQueue:
                 if batch or remaining <= 0:
                     self._waiting = None
                     return batch
-                self.monitor.wait(remaining)
+                self.monitor.for_updates.wait(remaining)
 
     def _batch(self, offset: int, limit: int) -> list[Json]:
         self.expire()
@@ -159,7 +161,7 @@ class UpdateQueue:
         for update_id in update_ids:
             self.records[update_id].outcome = outcome
         self.pending = [update for update in self.pending if update.update_id not in settled]
-        self.monitor.mark()
+        self.monitor.mark_updates()
 
     def settle(self, update_id: int) -> None:
         """A webhook took this update."""
@@ -172,7 +174,7 @@ class UpdateQueue:
 
     def expire(self) -> None:
         with self.monitor:
-            now = time.time()
+            now = self.clock.now()
             self._settle([u.update_id for u in self.pending if u.expires_at <= now], "expired")
 
     def end_waiting_poll(self, reason: str) -> None:
@@ -184,7 +186,7 @@ class UpdateQueue:
             poll.conflict = reason
             if reason == OTHER_POLL and poll.alive():
                 self.conflicts_seen += 1
-            self.monitor.mark()
+            self.monitor.mark_updates()
 
     def _conflict(self, reason: str) -> ApiError:
         now = time.monotonic()
@@ -198,3 +200,22 @@ class UpdateQueue:
         with self.monitor:
             self.expire()
             return self.pending[0] if self.pending else None
+
+    def webhook_info(self) -> Json:
+        """The WebhookInfo object."""
+        with self.monitor:
+            self.expire()
+            hook = self.webhook
+            info: Json = {
+                "url": hook.url,
+                "has_custom_certificate": False,
+                "pending_update_count": len(self.pending),
+            }
+            if hook.last_error_date:
+                info["last_error_date"] = hook.last_error_date
+                info["last_error_message"] = hook.last_error_message
+            if hook.url:
+                info |= {"max_connections": hook.max_connections, "ip_address": "127.0.0.1"}
+            if self.allowed_updates:
+                info["allowed_updates"] = self.allowed_updates
+            return info

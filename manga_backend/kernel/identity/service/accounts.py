@@ -153,6 +153,12 @@ def set_password(user_id: int, new_password: str, actor: Actor) -> None:
     record_audit(actor, "user.password_set", "user", user.public_id)
 
 
+def set_language(user_id: int, code: str) -> None:
+    """The language of messages to this user; `code` is one of LANGUAGES. May run twice."""
+    lock_user(user_id).language = code
+    database.session().flush()
+
+
 def ban(user_id: int, actor: Actor, actor_role: Role, reason: str | None) -> None:
     """Ban an account and end its sessions; banning twice changes nothing. RoleTooHigh."""
     user = lock_user(user_id)

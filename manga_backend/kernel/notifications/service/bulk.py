@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
 from sqlalchemy import insert, update
 
+from manga_backend.kernel.notifications.domain import plain_text
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
 from manga_backend.kernel.notifications.service.outbox import DELIVER
@@ -49,7 +49,7 @@ def queue_bulk(messages: Sequence[BulkMessage], *, kind: str, subject: str) -> N
             "due_at": now,
             "created_at": now,
         }
-        inbox = Markup(message.text).striptags()  # noqa: S704  # checked when it was written
+        inbox = plain_text(message.text)
         rows.append(
             common
             | {
@@ -72,7 +72,8 @@ def queue_bulk(messages: Sequence[BulkMessage], *, kind: str, subject: str) -> N
                 }
             )
     if rows:
-        session().execute(insert(Notification), rows)
+        # Without it rows with and without a chat would be statements of their own.
+        session().execute(insert(Notification).execution_options(render_nulls=True), rows)
         wake(DELIVER)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
 from sqlalchemy import select
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.notifications.domain import plain_text
 from manga_backend.kernel.notifications.errors import NothingToRetry
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
@@ -73,7 +73,7 @@ def notify_user(
             subject=subject,
             user_id=contact.user_id,
             language=contact.language,
-            text=Markup(message.text).striptags(),  # noqa: S704  # our own template's output
+            text=plain_text(message.text),
             priority=priority,
             status=Status.SENT,
             due_at=now,

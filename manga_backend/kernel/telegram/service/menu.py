@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from manga_backend.kernel.telegram.service.updates import commands, language_of, staff
 from manga_backend.kernel.telegram.settings import TelegramSettings
@@ -11,15 +12,16 @@ from manga_backend.kernel.telegram.types import BotCommand, Menu
 from manga_backend.kit.i18n import gettext, in_language
 from manga_backend.kit.settings import LANGUAGES, settings
 
-EVERYBODY = {"type": "all_private_chats"}
+EVERYBODY: dict[str, Any] = {"type": "all_private_chats"}
 
 
 def commands_for(telegram_id: int) -> list[tuple[str, BotCommand]]:
-    """The commands that this person may use, in order of registration; asks each right once."""
+    """The commands that this person may use: everybody's, then staff's; asks each right once."""
     found = commands.items()
     asked = dict.fromkeys(command.permission for _, command in found if command.permission)
     held = {right for right in asked if staff["rights"](telegram_id, right) is not None}
-    return [(name, c) for name, c in found if c.permission is None or c.permission in held]
+    everybodys = [(name, c) for name, c in found if c.permission is None]
+    return everybodys + [(name, c) for name, c in found if c.permission in held]
 
 
 def build_menus() -> list[Menu]:
@@ -36,7 +38,7 @@ def build_menus() -> list[Menu]:
 
 
 def _menu(
-    scope: dict[str, object],
+    scope: dict[str, Any],
     language_code: str | None,
     language: str | None,
     offered: list[tuple[str, BotCommand]],

@@ -1,0 +1,135 @@
+"""/broadcast and the buttons below its answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.broadcasts import messages, queries
+from manga_backend.kernel.broadcasts.domain import MAX_UNITS, text_for, utf16_units
+from manga_backend.kernel.broadcasts.errors import BroadcastNotFound
+from manga_backend.kernel.broadcasts.models import STEPS
+from manga_backend.kernel.broadcasts.permissions import SEND_BROADCASTS
+from manga_backend.kernel.broadcasts.service import drafts, sending
+from manga_backend.kernel.broadcasts.types import Audience, Draft, Report, State
+from manga_backend.kernel.identity.service.telegram import staff_actor
+from manga_backend.kernel.notifications.queries import list_told
+from manga_backend.kernel.notifications.service.outbox import edit_message, notify_chat
+from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.telegram.types import Button, Command, Message, Press
+from manga_backend.kit.i18n import gettext, language, render
+from manga_backend.kit.principal import Forbidden
+from manga_backend.kit.settings import CoreSettings, settings
+
+WORD = "bc"
+SHOWN_UNITS = MAX_UNITS - 700
+"""What the numbers and headings around the text leave of one message."""
+CUT_CHARACTERS = 500
+
+_STEPS: dict[str, Callable[[uuid.UUID, Actor], Any]] = {
+    "test": drafts.send_test,
+    "start": sending.start,
+    "pause": sending.pause,
+    "resume": sending.resume,
+    "cancel": sending.cancel,
+}
+
+
+def write(command: Command) -> Message | None:
+    """`/broadcast TEXT` makes a draft for everyone, the text as it was typed; alone it explains
+    itself."""
+    if command.actor is None:
+        raise Forbidden
+    if not command.argument:
+        return Message(render(messages.HELP, language()))
+    default = settings(CoreSettings).default_language
+    draft = Draft({default: str(escape(command.argument))})
+    broadcast = drafts.create_broadcast(draft, command.actor)
+    _send_card(command.sender.id, queries.report(broadcast))
+    return None
+
+
+def press(press: Press) -> str:
+    """`bc:WORD:HEX`: the right is asked anew for each press, then the message says what is now."""
+    actor = staff_actor(press.sender.id, SEND_BROADCASTS)
+    if actor is None:
+        raise Forbidden
+    word, _, number = press.argument.partition(":")
+    try:
+        broadcast_id = uuid.UUID(hex=number)
+    except ValueError:
+        raise BroadcastNotFound from None
+    done = gettext("Done.")
+    if word in _STEPS:
+        _STEPS[word](broadcast_id, actor)
+    elif word in list(Audience):
+        drafts.edit_broadcast(broadcast_id, {"audience": Audience(word)}, actor)
+    elif word != "refresh":
+        return gettext("This button does nothing any more.")
+    if word == "test":
+        return gettext("Sent to you.")
+    _refresh_card(press.sender.id, queries.report(queries.get_broadcast(broadcast_id)))
+    return done
+
+
+def _send_card(chat_id: int, report: Report) -> None:
+    notify_chat(
+        chat_id,
+        _card(report),
+        kind=messages.CARD_KIND,
+        subject=messages.card_key(report.id),
+        priority=Priority.DECISION,
+        language=language(),
+    )
+
+
+def _refresh_card(chat_id: int, report: Report) -> None:
+    """Where it stands; anew for an admin who has none."""
+    cards = [c for c in list_told(messages.card_key(report.id)) if c.chat_id == chat_id]
+    if cards:
+        edit_message(cards[-1], _card(report))
+    else:
+        _send_card(chat_id, report)
+
+
+def _card(report: Report) -> Message:
+    text = text_for(report.texts, None, settings(CoreSettings).default_language)
+    if utf16_units(text) > SHOWN_UNITS:
+        plain = Markup(text).striptags()  # noqa: S704  # checked when it was written
+        text = f"{escape(plain[:CUT_CHARACTERS])}…"
+    shown = render(
+        messages.CARD,
+        language(),
+        report=report,
+        text=Markup(text),  # noqa: S704  # checked when it was written
+        state=gettext(messages.STATE_NAMES[report.state]),
+        audience=gettext(messages.AUDIENCE_NAMES[report.audience]),
+    )
+    return Message(shown, _buttons(report))
+
+
+def _buttons(report: Report) -> list[list[Button]]:
+    def button(words: str, word: str) -> Button:
+        return Button(words, data=f"{WORD}:{word}:{report.id.hex}")
+
+    def choice(audience: Audience) -> Button:
+        mark = "✅ " if audience is report.audience else ""
+        return button(mark + gettext(messages.AUDIENCE_NAMES[audience]), audience.value)
+
+    steps = STEPS[report.state]
+    cancel = [button(gettext("Cancel"), "cancel")] if State.CANCELLED in steps else []
+    if report.state is State.DRAFT:
+        every = [choice(audience) for audience in Audience]
+        act = [button(gettext("Test to me"), "test"), button(gettext("Start"), "start")]
+        return [every[:2], every[2:], act, cancel]
+    if report.state is State.RUNNING:
+        step = button(gettext("Pause"), "pause")
+    elif report.state is State.PAUSED:
+        step = button(gettext("Resume"), "resume")
+    else:
+        return []
+    return [[step, *cancel], [button(gettext("Refresh"), "refresh")]]

@@ -1,0 +1,1 @@
+"""Writing broadcasts, sending them, and feeding the outbox."""
