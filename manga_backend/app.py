@@ -72,6 +72,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     found = read_settings(values)
     core: CoreSettings = found[CoreSettings]
     identity_config = found[identity_settings.IdentitySettings]
+    telegram_config = found[TelegramSettings]
     logging.configure(
         core.log_level,
         as_json=not core.development,
@@ -79,8 +80,9 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
             core.secret_key,
             *identity_config.jwt_keys,
             identity_config.admin_secret,
-            found[TelegramSettings].token,
-            *logging.passwords_in(core.database_url, core.redis_url),
+            telegram_config.token,
+            telegram_config.webhook_secret,
+            *logging.passwords_in(core.database_url, core.redis_url, telegram_config.proxy),
         ),
     )
     app = create(found, VERSION)

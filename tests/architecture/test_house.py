@@ -177,6 +177,7 @@ class TestRoutes:
             *("/auth/register", "/auth/login", "/auth/refresh", "/api/plans"),
             *("/admin/system/coupon", "/health", "/health/live", "/health/ready"),
             *("/api/system/health", "/api/system/version", "/openapi.json", "/docs"),
+            "/telegram/webhook",
             *("/docs/assets/<path:filename>", "/static/<path:filename>"),
         }
 

@@ -63,7 +63,7 @@ def get_broadcast(broadcast_id: uuid.UUID) -> Any:
 @system.route("/<uuid:broadcast_id>", methods=["PATCH"])
 @require(SEND_BROADCASTS)
 @system.refuses(errors.BroadcastNotFound, errors.StepNotAllowed)
-@system.arguments(schemas.ChangesSchema)
+@system.arguments(schemas.ChangesSchema, required=False)
 @system.response(200, schemas.ReportSchema)
 def edit_broadcast(changes: dict[str, Any], broadcast_id: uuid.UUID) -> Any:
     """Change a draft; `texts` replaces all texts."""

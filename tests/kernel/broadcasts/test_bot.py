@@ -133,7 +133,6 @@ class TestButtons:
 
         assert press(api, chat, "Start") == "Done."
         assert labels(card(api, chat)) == ["Pause", "Cancel", "Refresh"]
-        feed(api.app)
         press(api, chat, "Pause")
         assert labels(card(api, chat)) == ["Resume", "Cancel", "Refresh"]
         assert "Paused" in card(api, chat).text
