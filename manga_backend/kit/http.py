@@ -67,6 +67,17 @@ def storable(value: Any) -> bool:
     return True
 
 
+def made_storable(value: Any) -> Any:
+    """The same with U+FFFD for each of those: for what others send and is not theirs to correct."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {made_storable(key): made_storable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [made_storable(each) for each in value]
+    return value
+
+
 class StrictParser(FlaskParser):
     """webargs with our table of errors: 400 for bad input, 415 for a body that is not JSON."""
 

@@ -33,7 +33,7 @@ class DeskView(PanelView):
     def index(self) -> Any:
         waiting = [
             (approval, service.subjects[approval.kind].describe(approval.subject_id))
-            for approval in queries.list_pending()
+            for approval in queries.list_pending(kinds=service.known_kinds())
         ]
         return self.render(
             "backoffice/desk.html",

@@ -121,7 +121,7 @@ def remind_admins(limit: int) -> int:
     remind_after = settings(ApprovalSettings).remind_after
     if not remind_after:
         return 0
-    waiting = queries.lock_unasked_since(clock.now() - remind_after, _known_kinds(), limit)
+    waiting = queries.lock_unasked_since(clock.now() - remind_after, known_kinds(), limit)
     for approval in waiting:
         _ask_again(approval)
     return len(waiting)
@@ -131,11 +131,11 @@ def ask_again_after_absence(_returned: PollerReturned) -> None:
     """Nobody read the clicks of a while, and Telegram forgot them: ask all that waits, the oldest
     first, up to 50. What has got fresh buttons within the life of a click is left alone."""
     before = clock.now() - CLICK_LIVES
-    for approval in queries.lock_pending(before, _known_kinds(), ASKED_AFTER_ABSENCE):
+    for approval in queries.lock_pending(before, known_kinds(), ASKED_AFTER_ABSENCE):
         _ask_again(approval)
 
 
-def _known_kinds() -> list[str]:
+def known_kinds() -> list[str]:
     """Those of products that are switched on: the others can't be described."""
     return [kind for kind, _subject in subjects.items()]
 
@@ -166,7 +166,7 @@ def send_pending(chat_id: int, language: str, limit: int) -> int:
 
     It counts as no reminder, and the messages before keep their buttons.
     """
-    waiting = queries.list_pending(limit, _known_kinds())
+    waiting = queries.list_pending(limit, known_kinds())
     for approval in waiting:
         _ask(approval, {chat_id: language}, QUESTION_AGAIN)
     return len(waiting)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from manga_backend.kernel.telegram.types import Command, Contact, Press, Reachability, Sender
+
+COMMAND = re.compile(r"/\w")
 
 
 def read_update(payload: dict[str, Any]) -> Command | Press | None:
@@ -21,11 +24,12 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
         return None
     text = message.get("text")
     private = (message.get("chat") or {}).get("type") == "private"
-    if not private or not isinstance(text, str) or not text.startswith("/"):
+    if not private or not isinstance(text, str) or not COMMAND.match(text):
         return None
-    head, _, argument = text[1:].partition(" ")
+    head, *rest = text[1:].split(None, 1)
     name = head.partition("@")[0].lower()  # "/start@two_manga_bot"
-    return Command(sender=_sender(message["from"]), name=name, argument=argument.strip())
+    argument = rest[0].strip() if rest else ""
+    return Command(sender=_sender(message["from"]), name=name, argument=argument)
 
 
 MEMBER_STATUS = {"member": Reachability.ENABLED, "kicked": Reachability.BLOCKED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from manga_backend.kernel.telegram.models import TelegramChat, TelegramPoller, TelegramUpdate
 from manga_backend.kernel.telegram.types import Reachability
@@ -22,6 +22,16 @@ def find_last_received_at() -> datetime | None:
     return session().scalar(
         select(TelegramUpdate.received_at).order_by(TelegramUpdate.update_id.desc()).limit(1)
     )
+
+
+def is_heard_since(moment: datetime) -> bool:
+    """Whether an update was handled since then, or waits."""
+    found = session().scalar(
+        select(TelegramUpdate.update_id)
+        .where(or_(TelegramUpdate.handled_at.is_(None), TelegramUpdate.handled_at >= moment))
+        .limit(1)
+    )
+    return found is not None
 
 
 def list_waiting_update_ids() -> list[int]:

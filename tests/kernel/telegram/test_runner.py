@@ -87,6 +87,21 @@ class TestTurn:
         poller.turn(0)
         assert [r.outcome for r in telegram.update_log()] == ["confirmed", "pending"]
 
+    def test_after_days_of_silence_it_asks_without_an_offset(
+        self, app: App, telegram: BotApiStandIn, poller: Poller
+    ) -> None:
+        """Telegram may then count from a lower number, which an offset would confirm unread."""
+        telegram.send_text(new_chat(), "/help")
+        poller.turn(0)
+        poller.turn(0)
+        assert telegram.calls("getUpdates")[-1].params["offset"]
+        with at_work(app) as current:
+            current.execute(
+                update(TelegramUpdate).values(handled_at=clock.now() - timedelta(days=6, hours=1))
+            )
+        poller.turn(0)
+        assert "offset" not in telegram.calls("getUpdates")[-1].params
+
     def test_names_the_kinds_of_updates_that_it_wants(
         self, telegram: BotApiStandIn, poller: Poller
     ) -> None:

@@ -134,6 +134,14 @@ class TestStoreUpdates:
         assert handle(app, update) is None
         assert probe.seen == ["1"]
 
+    def test_what_no_database_keeps_is_replaced_and_the_rest_stays(self, app: App) -> None:
+        """Or it would be fetched again for ever, and nothing after it."""
+        update = pressed("a:1")
+        update["callback_query"]["from"]["first_name"] = "x\x00y\ud800z"
+        store(app, update)
+        name = stored(app, update).payload["callback_query"]["from"]["first_name"]
+        assert name == "x\ufffdy\ufffdz"
+
     def test_nothing_changes_nothing(self, app: App) -> None:
         store(app)
         with at_work(app) as current:
@@ -278,6 +286,7 @@ class TestCommands:
 
     def test_a_command_knows_its_argument(self, app: App, probe: Probe) -> None:
         assert self.said(app, f"/{WORD.upper()}@two_manga_bot   a  b ") == ["heard a  b"]
+        assert self.said(app, f"/{WORD}\na\nb") == ["heard a\nb"]
 
     @pytest.mark.parametrize("text", ["hello", " /help", "", "سلام"])
     def test_other_words_are_not_answered(self, app: App, text: str) -> None:

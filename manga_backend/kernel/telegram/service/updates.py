@@ -28,6 +28,7 @@ from manga_backend.kernel.telegram.types import (
 )
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session, transaction
+from manga_backend.kit.http import made_storable
 from manga_backend.kit.i18n import gettext, in_language, supported
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry
@@ -80,9 +81,15 @@ def store_update(payload: dict[str, Any]) -> None:
 
 
 def _store(updates: list[dict[str, Any]]) -> None:
+    now = clock.now()
     rows = [
-        {"update_id": u["update_id"], "payload": u, "received_at": clock.now(), "attempts": 0}
-        for u in updates
+        {
+            "update_id": update["update_id"],
+            "payload": made_storable(update),
+            "received_at": now,
+            "attempts": 0,
+        }
+        for update in updates
     ]
     session().execute(insert_or(TelegramUpdate).values(rows).on_conflict_do_nothing())
 
