@@ -53,6 +53,7 @@ def upgrade() -> None:
     sa.Column('state', sa.Enum('draft', 'running', 'paused', 'finished', 'cancelled', name='state', native_enum=False, create_constraint=True, length=32), nullable=False),
     sa.Column('cursor', sa.BigInteger(), nullable=False),
     sa.Column('audience_size', sa.Integer(), nullable=True),
+    sa.Column('outcome', sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('created_by', sa.Text(), nullable=False),
     sa.Column('created_by_label', sa.Text(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

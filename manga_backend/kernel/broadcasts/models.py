@@ -48,6 +48,8 @@ class Broadcast(Model):
     """The id of the last user for whom a message was queued."""
     audience_size: Mapped[int | None] = mapped_column(Integer)
     """How many users it was for when it was started."""
+    outcome: Mapped[dict[str, Any] | None]
+    """Status → how many messages, when it ended: the messages themselves are forgotten in time."""
     created_by: Mapped[str]
     created_by_label: Mapped[str]
     created_at: Mapped[datetime]

@@ -124,11 +124,19 @@ def report(broadcast: Broadcast) -> Report:
     )
 
 
+def fates(broadcast: Broadcast) -> dict[str, int]:
+    """Status → how many of its messages; for an ended one, whose messages are being forgotten, as
+    it was at the end."""
+    found = {s.value: count for s, count in count_by_status(subject_key(broadcast.id)).items()}
+    known = broadcast.outcome or {}
+    return known if sum(known.values()) > sum(found.values()) else found
+
+
 def _counts(broadcast: Broadcast) -> Counts:
     if broadcast.started_at is None:
         audience = count_audience(broadcast)
         return Counts(audience, 0, 0, 0, 0, 0, 0, left=audience)
-    by_status = count_by_status(subject_key(broadcast.id))
+    by_status = fates(broadcast)
     left = 0
     if broadcast.state is not State.FINISHED:
         left = users.count_contacts(_contacts(broadcast), after=broadcast.cursor)

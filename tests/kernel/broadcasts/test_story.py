@@ -7,14 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from manga_backend.kernel.broadcasts.types import State
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.settings import NotificationSettings
 from manga_backend.kernel.notifications.types import Status
 from manga_backend.kit import clock
-from tests.kernel.broadcasts.factories import feed, feed_one, inboxes, make_users, start
+from tests.kernel.broadcasts.factories import (
+    feed,
+    feed_one,
+    inboxes,
+    make_users,
+    report,
+    start,
+)
 from tests.kernel.factories import at_work, count, make_reader, new_chat
 from tests.support import Api, Reader
 
@@ -75,6 +83,18 @@ def test_written_tried_sent_and_counted(api: Api) -> None:
     assert texts(api, persian.telegram_id) == ["<b>فصل تازه</b>"]
     assert texts(api, russian.telegram_id) == ["<b>A new chapter</b>"]
     assert [unread(reader) for reader in (persian, blocked, shy)] == [1, 1, 1]
+
+
+def test_its_counts_outlive_its_messages(api: Api) -> None:
+    make_users(api.app, 3)
+    broadcast_id = start(api.app)
+    api.deliver()
+    feed(api.app)
+    before = report(api.app, broadcast_id)
+    assert (before.state, before.counts.sent) == (State.FINISHED, 3)
+    with at_work(api.app) as current:
+        current.execute(delete(Notification))
+    assert report(api.app, broadcast_id).counts == before.counts
 
 
 @pytest.mark.soak

@@ -90,6 +90,7 @@ def _step(
         feed_next(broadcast_id, _most_ahead())
     elif after is State.CANCELLED:
         bulk.cancel(subject_key(broadcast_id))
+        broadcast.outcome = queries.fates(broadcast)
     record_audit(
         actor,
         action,
@@ -141,5 +142,6 @@ def feed_next(broadcast_id: uuid.UUID, room: int | None = None) -> int:
         broadcast.cursor = contacts[-1].user_id
     elif waiting == 0:
         broadcast.state, broadcast.finished_at = State.FINISHED, clock.now()
+        broadcast.outcome = queries.fates(broadcast)
     current.flush()
     return room - len(contacts) if contacts else 0
