@@ -26,6 +26,7 @@ from manga_backend.kernel.memberships.models import SubscriptionChange
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.types import Channel, Status
+from manga_backend.kernel.telegram.models import TelegramUpdate
 from manga_backend.kit.app import App
 from manga_backend.kit.db import db
 from tests.conftest import migrate
@@ -233,11 +234,12 @@ def check(app: App, traffic: Traffic, trouble: Trouble) -> None:
     assert ready
     with app.app_context():
         db.engine.dispose()  # the connections that migrated, of before the restarts
-        eventually(lambda: _count(Notification, Notification.status.in_(_WAITING)) == 0, within=120)
+        eventually(lambda: _is_quiet(telegram), within=120)
+        seen_before = _seen(telegram)  # before the rows: what is seen must have been written
         rows = db.session.execute(
             select(
                 Notification.chat_id, Notification.text, Notification.edits_id, Notification.status
-            ).where(Notification.channel == Channel.TELEGRAM)
+            ).where(Notification.channel == Channel.TELEGRAM, Notification.kind != "alarm")
         ).all()
         db.session.rollback()
         statuses = Counter(row.status for row in rows)
@@ -256,13 +258,9 @@ def check(app: App, traffic: Traffic, trouble: Trouble) -> None:
         assert set(traffic.accepted) <= kept, "a payment that was answered with 202 is gone"
 
     written = Counter((row.chat_id, row.text) for row in rows if row.edits_id is None)
-    seen = Counter(
-        (int(call.params["chat_id"]), call.params["text"])
-        for call in telegram.calls("sendMessage")
-        if call.status == 200 and not call.params["text"].startswith(ALARM)
-    )
+    seen = _seen(telegram)
     assert not written - seen, f"never told: {written - seen}"
-    unwritten = set(seen) - set(written)
+    unwritten = set(seen_before) - set(written)
     assert not unwritten, f"told, although its transaction was rolled back: {unwritten}"
     duplicates = sum((seen - written).values())
     tell(
@@ -271,6 +269,24 @@ def check(app: App, traffic: Traffic, trouble: Trouble) -> None:
     )
     assert duplicates <= IN_FLIGHT * trouble.kills
     assert traffic.unexpected == []
+
+
+def _seen(telegram: BotApiStandIn) -> Counter[tuple[int, str]]:
+    """Chat and text of all messages that Telegram took."""
+    return Counter(
+        (int(call.params["chat_id"]), call.params["text"])
+        for call in telegram.calls("sendMessage")
+        if call.status == 200 and not call.params["text"].startswith(ALARM)
+    )
+
+
+def _is_quiet(telegram: BotApiStandIn) -> bool:
+    """Nothing waits on either side."""
+    return (
+        telegram.pending_updates() == 0
+        and _count(TelegramUpdate, TelegramUpdate.handled_at.is_(None)) == 0
+        and _count(Notification, Notification.status.in_(_WAITING)) == 0
+    )
 
 
 def tell(figures: str) -> None:

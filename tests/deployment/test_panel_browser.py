@@ -62,6 +62,27 @@ class Watched:
         )
 
 
+def write_to_all(watched: Watched, web: Web) -> None:
+    """A broadcast from its draft to its end, which the page shows by itself."""
+    page = watched.page
+    page.goto(f"{web.url}/admin/broadcasts/new")
+    assert watched.fits()
+    page.fill("[name=text_fa]", "<b>فصل تازه")
+    with page.expect_navigation():
+        page.click("form:has([name=text_fa]) [type=submit]")
+    assert page.locator("#texts-fa-error").is_visible()  # the tag is not closed
+    assert "400" in watched.complaints.pop()
+    page.fill("[name=text_fa]", "<b>فصل تازه</b> <i>رسید</i>")
+    with page.expect_navigation():
+        page.click("form:has([name=text_fa]) [type=submit]")
+    assert watched.fits()
+    with page.expect_navigation():
+        page.click("form[action$='/start'] [type=submit]")
+    page.wait_for_selector("section[data-state=finished]", timeout=20_000)
+    assert page.locator("[data-number=sent]").inner_text() == "۱"
+    assert watched.fits()
+
+
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_an_admins_morning(browser: Browser, web: Web, make_admin: Any, width: int) -> None:
     make_admin("boss")
@@ -98,7 +119,11 @@ def test_an_admins_morning(browser: Browser, web: Web, make_admin: Any, width: i
         page.click("form:has([name=days]) [type=submit]")
     assert len(set(re.findall(r"[0-9A-Z]{4}(?:-[0-9A-Z]{4}){2}", page.content()))) == 2
 
-    for view in ("users", "payments", "subscriptions", "coupons", "days", "audit"):
+    write_to_all(watched, web)
+    for view in (
+        *("users", "payments", "subscriptions", "coupons", "days", "audit"),
+        *("broadcasts", "notifications"),
+    ):
         page.goto(f"{web.url}/admin/{view}/")
         assert watched.fits(), view
     page.goto(f"{web.url}/docs")

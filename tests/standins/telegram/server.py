@@ -103,12 +103,10 @@ class Handler(socketserver.BaseRequestHandler):
         return Reply(404, b"Not Found", "text/plain")
 
     def _is_connected(self) -> bool:
-        readable, _, _ = select.select([self.request], [], [], 0)
-        if not readable:
-            return True
         try:
-            return bool(self.request.recv(1, socket.MSG_PEEK))
-        except OSError:
+            readable, _, _ = select.select([self.request], [], [], 0)
+            return not readable or bool(self.request.recv(1, socket.MSG_PEEK))
+        except (OSError, ValueError):  # closed already: it has no descriptor any more
             return False
 
 
