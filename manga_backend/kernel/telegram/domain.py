@@ -7,8 +7,6 @@ from typing import Any
 
 from manga_backend.kernel.telegram.types import Command, Contact, Press, Reachability, Sender
 
-COMMAND = re.compile(r"/\w")
-
 
 def read_update(payload: dict[str, Any]) -> Command | Press | None:
     """A private command or a button press; None for all else. Unknown fields are ignored."""
@@ -24,12 +22,11 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
         return None
     text = message.get("text")
     private = (message.get("chat") or {}).get("type") == "private"
-    if not private or not isinstance(text, str) or not COMMAND.match(text):
+    if not private or not isinstance(text, str) or not text.startswith("/"):
         return None
-    head, *rest = text[1:].split(None, 1)
+    head, argument = re.fullmatch(r"/(\S*)\s*(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     name = head.partition("@")[0].lower()  # "/start@two_manga_bot"
-    argument = rest[0].strip() if rest else ""
-    return Command(sender=_sender(message["from"]), name=name, argument=argument)
+    return Command(sender=_sender(message["from"]), name=name, argument=argument.strip())
 
 
 MEMBER_STATUS = {"member": Reachability.ENABLED, "kicked": Reachability.BLOCKED}
