@@ -29,6 +29,8 @@ class Due:
 
     count: int
     held_back: int
+    at: float
+    """Its place among the ten that may be told."""
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Limits:
             for each in state.places.values():
                 held_back += each.held_back if each is not place else 0
                 each.held_back = 0
-            return Due(count, held_back)
+            return Due(count, held_back, now)
 
     def lasts(self, name: str) -> bool:
         """Whether the last that people were told of an outage is that it began."""
@@ -93,8 +95,8 @@ class Limits:
         """Nobody was told after all: the next time is due at once."""
         with self._locked() as state:
             if (place := state.places.get(name)) is not None:
-                if place.told_at in state.told:
-                    state.told.remove(place.told_at)
+                if due.at in state.told:
+                    state.told.remove(due.at)
                 if not over:
                     place.told_at = 0.0
                 place.lasts = over

@@ -32,6 +32,10 @@ class Rate:
         """How far ahead of time a call may come."""
         return (self.burst - 1) * self.interval_seconds
 
+    def slower(self, times: int) -> Rate:
+        """The same with so much longer intervals, and no burst."""
+        return Rate(self.interval_seconds * times)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -172,7 +176,7 @@ class AppPace:
             turn = found.attempt(lambda: shared.take(common, recipient, narrow, patience_seconds))
             if turn is not None:
                 return turn
-            common = Rate(common.interval_seconds * ALONE_DIVISOR, common.burst)
+            common, narrow = common.slower(ALONE_DIVISOR), narrow.slower(ALONE_DIVISOR)
         return self._alone.take(common, recipient, narrow, patience_seconds)
 
     def rest(self, key: str | None, seconds: float) -> None:

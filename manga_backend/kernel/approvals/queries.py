@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.types import State
@@ -51,12 +51,6 @@ def lock_unasked_since(moment: datetime, kinds: Collection[str], limit: int) -> 
     waiting first; locked, and those that others hold are passed over."""
     last_asked = func.coalesce(Approval.asked_at, Approval.created_at)
     return _locked(_pending(limit).where(last_asked <= moment), kinds)
-
-
-def lock_pending(not_after: datetime, kinds: Collection[str], limit: int) -> list[Approval]:
-    """The same, whenever they were filed, but for those asked again after `not_after`."""
-    asked_before = or_(Approval.asked_at.is_(None), Approval.asked_at <= not_after)
-    return _locked(_pending(limit).where(asked_before), kinds)
 
 
 def count_pending() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
 from markupsafe import Markup
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 
 from manga_backend.kernel.approvals import queries
 from manga_backend.kernel.approvals.errors import (
@@ -48,6 +50,8 @@ from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext, in_language, render
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
+
+log = logging.getLogger(__name__)
 
 CLICK_LIVES = timedelta(seconds=150)
 """How long Telegram keeps a click for a poller that is away (facts.md i)."""
@@ -123,7 +127,7 @@ def remind_admins(limit: int) -> int:
         return 0
     waiting = queries.lock_unasked_since(clock.now() - remind_after, known_kinds(), limit)
     for approval in waiting:
-        _ask_again(approval)
+        _ask_again_or_log(approval)
     return len(waiting)
 
 
@@ -131,13 +135,24 @@ def ask_again_after_absence(_returned: PollerReturned) -> None:
     """Nobody read the clicks of a while, and Telegram forgot them: ask all that waits, the oldest
     first, up to 50. What has got fresh buttons within the life of a click is left alone."""
     before = clock.now() - CLICK_LIVES
-    for approval in queries.lock_pending(before, known_kinds(), ASKED_AFTER_ABSENCE):
-        _ask_again(approval)
+    for approval in queries.lock_unasked_since(before, known_kinds(), ASKED_AFTER_ABSENCE):
+        _ask_again_or_log(approval)
 
 
 def known_kinds() -> list[str]:
     """Those of products that are switched on: the others can't be described."""
     return [kind for kind, _subject in subjects.items()]
+
+
+def _ask_again_or_log(approval: Approval) -> None:
+    """One question that can't be put into words must not keep the others from being asked."""
+    try:
+        with session().begin_nested():
+            _ask_again(approval)
+    except SQLAlchemyError:
+        raise
+    except Exception:
+        log.exception("the question %s could not be asked again", approval.id)
 
 
 def _ask_again(approval: Approval) -> None:

@@ -103,7 +103,7 @@ class BroadcastsView(PanelView):
             draft=draft,
             errors=errors or {},
             audiences=list(Audience),
-            products=sorted({plan.product for plan in list_plans()}),
+            products=sorted({plan.product for plan in list_plans()} | {draft.product or ""} - {""}),
         )
         return Response(page, 400) if errors else page
 
@@ -173,7 +173,7 @@ def _numbers(report: Report) -> list[tuple[str, str, str]]:
     numbers = [
         ("audience", gettext("Audience"), counts.audience),
         ("queued", gettext("Queued"), counts.queued),
-        ("sent", gettext("Sent"), counts.sent),
+        ("sent", gettext("Delivered"), counts.sent),
         ("blocked", gettext("Blocked the bot"), counts.blocked),
         ("failed", gettext("Failed"), counts.failed),
         ("waiting", gettext("Waiting"), counts.waiting),

@@ -18,6 +18,7 @@ from manga_backend.kernel.broadcasts.service import drafts, sending
 from manga_backend.kernel.broadcasts.types import Audience, Draft, Report, State
 from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.notifications.queries import list_told
+from manga_backend.kernel.notifications.service.edits import supersede_edits
 from manga_backend.kernel.notifications.service.outbox import edit_message, notify_chat
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.types import Button, Command, Message, Press
@@ -91,6 +92,7 @@ def _refresh_card(chat_id: int, report: Report) -> None:
     """Where it stands; anew for an admin who has none."""
     cards = [c for c in list_told(messages.card_key(report.id)) if c.chat_id == chat_id]
     if cards:
+        supersede_edits([cards[-1].id])
         edit_message(cards[-1], _card(report))
     else:
         _send_card(chat_id, report)
@@ -121,15 +123,16 @@ def _buttons(report: Report) -> list[list[Button]]:
         return button(mark + gettext(messages.AUDIENCE_NAMES[audience]), audience.value)
 
     steps = STEPS[report.state]
-    cancel = [button(gettext("Cancel"), "cancel")] if State.CANCELLED in steps else []
+    cancel = [button(gettext("Cancel the broadcast"), "cancel")] if State.CANCELLED in steps else []
     if report.state is State.DRAFT:
-        every = [choice(audience) for audience in Audience]
-        act = [button(gettext("Test to me"), "test"), button(gettext("Start"), "start")]
-        return [every[:2], every[2:], act, cancel]
+        every = [[choice(audience)] for audience in Audience]
+        test = button(gettext("Test to me"), "test")
+        begin = button(gettext("Start sending"), "start")
+        return [*every, [test, begin], cancel]
     if report.state is State.RUNNING:
         step = button(gettext("Pause"), "pause")
     elif report.state is State.PAUSED:
         step = button(gettext("Resume"), "resume")
     else:
         return []
-    return [[step, *cancel], [button(gettext("Refresh"), "refresh")]]
+    return [[step, button(gettext("Refresh"), "refresh")], cancel]

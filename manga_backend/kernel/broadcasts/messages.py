@@ -25,8 +25,8 @@ STATE_NAMES = {
 AUDIENCE_NAMES = {
     Audience.ALL: N_("Everyone"),
     Audience.ACTIVE: N_("Active subscribers"),
-    Audience.EXPIRING: N_("Ending within 7 days"),
-    Audience.EXPIRED: N_("Expired"),
+    Audience.EXPIRING: N_("Subscription ends within 7 days"),
+    Audience.EXPIRED: N_("Subscription has ended"),
 }
 
 REFUSED_IN = {

@@ -73,7 +73,8 @@ def _aimed_at(
 
 
 def _contacts(broadcast: Broadcast) -> Select[Any]:
-    """Its audience. Once started, as it was then: who registers or pays later changes nothing."""
+    """Its audience. Once started, by the time it was: who registers later is left out, and whoever
+    pays meanwhile may leave the expiring and the expired."""
     at = broadcast.started_at or clock.now()
     return users.contacts(
         where=lambda user_id: _aimed_at(broadcast.audience, broadcast.product, at, user_id),

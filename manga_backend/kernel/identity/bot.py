@@ -22,11 +22,11 @@ from manga_backend.kit.settings import CoreSettings, settings
 
 NEWEST = 5
 REACHABILITY_WORDS = {
-    Reachability.UNKNOWN: N_("not tried yet"),
-    Reachability.ENABLED: N_("arrive"),
-    Reachability.NEEDS_START: N_("must press Start first"),
-    Reachability.BLOCKED: N_("has blocked the bot"),
-    Reachability.DEACTIVATED: N_("has deleted the Telegram account"),
+    Reachability.UNKNOWN: N_("Telegram: not tried yet"),
+    Reachability.ENABLED: N_("Telegram: reachable"),
+    Reachability.NEEDS_START: N_("Telegram: has not pressed Start"),
+    Reachability.BLOCKED: N_("Telegram: blocked the bot"),
+    Reachability.DEACTIVATED: N_("Telegram: account is gone"),
 }
 
 

@@ -30,6 +30,13 @@ def list_plans(product: str | None = None) -> list[Plan]:
     return list(session().scalars(statement))
 
 
+def is_product(name: str) -> bool:
+    """Whether something is, or was, sold under this name."""
+    planned = select(Plan.code).where(Plan.product == name).limit(1)
+    subscribed_to = select(Subscription.id).where(Subscription.product == name).limit(1)
+    return any(session().scalar(found) is not None for found in (planned, subscribed_to))
+
+
 def find_plan(code: str) -> Plan | None:
     """By code, on sale or not."""
     return session().get(Plan, code)

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 import threading
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -41,6 +42,17 @@ class Addressed(Protocol):
 M = TypeVar("M", bound=Addressed)
 
 
+@dataclass(frozen=True, order=True)
+class Held(Generic[M]):
+    """A message in hand: the order in which it goes, and until when it may be begun
+    (time.monotonic())."""
+
+    priority: int
+    number: int
+    message: M = field(compare=False)
+    until: float = field(compare=False)
+
+
 class Hand(Generic[M]):
     """What one process has claimed and not yet sent. Thread-safe.
 
@@ -48,8 +60,11 @@ class Hand(Generic[M]):
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._heap: list[tuple[int, int, M, float]] = []
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._news = threading.Condition(lock)
+        """For whoever lets others pass: only something new, or the end, is worth waking for."""
+        self._heap: list[Held[M]] = []
         self._numbers = itertools.count()
         self._busy: set[int] = set()
         self._closed = False
@@ -61,67 +76,75 @@ class Hand(Generic[M]):
             return len(self._heap) + len(self._busy)
 
     def add(self, messages: list[M], until: float) -> None:
-        """Put claimed messages in; none may be begun after `until` (time.monotonic())."""
+        """Put claimed messages in; none may be begun after `until`."""
         with self._changed:
             for message in messages:
-                item = (message.priority, next(self._numbers), message, until)
-                heapq.heappush(self._heap, item)
+                held = Held(message.priority, next(self._numbers), message, until)
+                heapq.heappush(self._heap, held)
             self._changed.notify_all()
+            self._news.notify_all()
 
-    def take(self) -> tuple[M, float] | None:
-        """The next message whose chat is free, and its `until`; waits for one, None when closed."""
+    def take(self) -> Held[M] | None:
+        """The next message whose chat is free; waits for one, None when closed."""
         with self._changed:
             while True:
                 passed = []
                 found = None
                 while self._heap and found is None:
-                    item = heapq.heappop(self._heap)
-                    if item[2].chat_id in self._busy:
-                        passed.append(item)
+                    held = heapq.heappop(self._heap)
+                    if held.message.chat_id in self._busy:
+                        passed.append(held)
                     else:
-                        found = item
-                for item in passed:
-                    heapq.heappush(self._heap, item)
+                        found = held
+                for held in passed:
+                    heapq.heappush(self._heap, held)
                 if found is not None:
-                    self._busy.add(found[2].chat_id)
-                    return found[2], found[3]
+                    self._busy.add(found.message.chat_id)
+                    return found
                 if self._closed:
                     return None
                 self._changed.wait()
 
-    def done(self, message: M) -> None:
+    def done(self, held: Held[M]) -> None:
         """Its chat is free again."""
         with self._changed:
-            self._busy.discard(message.chat_id)
+            self._busy.discard(held.message.chat_id)
             self._changed.notify_all()
 
-    def put_back(self, message: M, until: float, rest_seconds: float) -> None:
-        """Not now: let others pass, and return after `rest_seconds` or once something comes in."""
+    def put_back(self, held: Held[M], rest_seconds: float) -> bool:
+        """Not now: let others pass, and return after `rest_seconds` or once something comes in.
+
+        False when the hand is closed: the message is the caller's to give back.
+        """
         with self._changed:
-            self._busy.discard(message.chat_id)
-            item = (message.priority, next(self._numbers), message, until)
-            heapq.heappush(self._heap, item)
-            self._changed.wait(rest_seconds)
+            self._busy.discard(held.message.chat_id)
+            if self._closed:
+                return False
+            heapq.heappush(self._heap, held)
+            self._changed.notify_all()
+            self._news.wait(rest_seconds)
+            return True
 
     def withdraw(self, chat_id: int) -> list[M]:
         """Take out all that waits for one chat, in its order."""
         with self._changed:
-            mine = sorted(item for item in self._heap if item[2].chat_id == chat_id)
-            self._heap = [item for item in self._heap if item[2].chat_id != chat_id]
+            mine = sorted(held for held in self._heap if held.message.chat_id == chat_id)
+            self._heap = [held for held in self._heap if held.message.chat_id != chat_id]
             heapq.heapify(self._heap)
             self._changed.notify_all()
-            return [item[2] for item in mine]
+            return [held.message for held in mine]
 
-    def wait_for_load(self, most: int) -> None:
-        """Until no more than `most` are waiting or being sent."""
+    def wait_for_load(self, most: int, seconds: float) -> None:
+        """Until no more than `most` are waiting or being sent, but not longer than so."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._heap) + len(self._busy) <= most)
+            self._changed.wait_for(lambda: len(self._heap) + len(self._busy) <= most, seconds)
 
     def close(self) -> list[M]:
         """No more comes: those who wait for a message stop. Returns what nobody has begun."""
         with self._changed:
             self._closed = True
-            left = [item[2] for item in self._heap]
+            left = [held.message for held in sorted(self._heap)]
             self._heap.clear()
             self._changed.notify_all()
+            self._news.notify_all()
             return left

@@ -62,6 +62,18 @@ def count_waiting_about(subject: str) -> int:
     )
 
 
+def count_waiting_for(chat_id: int) -> int:
+    """How many messages to one chat have not left."""
+    return (
+        session().scalar(
+            select(func.count())
+            .select_from(Notification)
+            .where(Notification.chat_id == chat_id, Notification.status.in_(WAITING))
+        )
+        or 0
+    )
+
+
 def list_told(subject: str) -> list[Notification]:
     """The messages sent about one subject, edits left out."""
     return list(

@@ -19,7 +19,7 @@ from manga_backend.kernel.notifications.service.delivery import Outgoing
 from manga_backend.kernel.notifications.service.governor import governor
 from manga_backend.kernel.notifications.service.outbox import DELIVER
 from manga_backend.kernel.notifications.settings import NotificationSettings
-from manga_backend.kernel.telegram.clients import CALL_SECONDS, BotClient
+from manga_backend.kernel.telegram.clients import LONGEST_CALL_SECONDS, BotClient
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
     MessageUnchanged,
@@ -44,9 +44,11 @@ IN_FLIGHT = 4
 LARGEST_HAND = 400
 HAND_SECONDS = 0.25
 """How much sending is claimed ahead: little, so that what is urgent need not wait behind it."""
-TRUST_LEASE_SECONDS = delivery.LEASE.total_seconds() - CALL_SECONDS - 2
+TRUST_LEASE_SECONDS = delivery.LEASE.total_seconds() - LONGEST_CALL_SECONDS - 2
 """No call begins later than this after the claim: its row may be claimed by others at 30 s."""
 SWEEP_SECONDS = 2.0
+LOOK_UP_SECONDS = 1.0
+"""How long a stop may go unnoticed while the senders are busy or rest."""
 RECORD_RETRY_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.05
 
@@ -90,7 +92,7 @@ class _Engine:
                 unsent = self._hand.close()
                 if unsent:
                     with suppress(*_AWAY), transaction():
-                        delivery.release([out.id for out in unsent])
+                        delivery.release(unsent)
         for sender in senders:
             sender.result()
         self._note_learned()
@@ -114,49 +116,60 @@ class _Engine:
             # While Telegram is away one message at a time finds out whether it is back.
             room = (1 if _telegram.lasts else self._size) - load
             batch = []
+            until = time.monotonic() + TRUST_LEASE_SECONDS  # as the lease: from before the claim
             if room > 0:
                 with transaction():
                     batch = delivery.claim_due(room)
             self._note_learned()
             if batch:
-                self._hand.add(batch, time.monotonic() + TRUST_LEASE_SECONDS)
+                self._hand.add(batch, until)
                 tried += len(batch)
-                self._hand.wait_for_load(self._size // 2)
+                self._hand.wait_for_load(self._size // 2, LOOK_UP_SECONDS)
             elif load == 0:
                 break
             else:
-                self._hand.wait_for_load(load - 1)
+                self._hand.wait_for_load(load - 1, LOOK_UP_SECONDS)
         return tried
 
     def _send_from_hand(self) -> None:
         with self._app.app_context():
-            while (taken := self._hand.take()) is not None:
-                out, until = taken
-                later_seconds = None
-                try:
-                    later_seconds = self._send_in_turn(out, until)
-                except _AWAY as error:
-                    log.warning("notification %s: its lease runs out: %s", out.id, _line(error))
-                except Exception:
-                    log.exception("notification %s: tried again when its lease is over", out.id)
+            while (held := self._hand.take()) is not None:
+                later_seconds = self._try(held.message, held.until)
                 if later_seconds is None:
-                    self._hand.done(out)
-                else:
-                    self._hand.put_back(out, until, later_seconds)
+                    self._hand.done(held)
+                elif not self._hand.put_back(held, later_seconds):
+                    self._give_back(held.message)
+
+    def _try(self, out: Outgoing, until: float) -> float | None:
+        """Whatever goes wrong ends in a retry with back-off, or with the lease."""
+        try:
+            return self._send_in_turn(out, until)
+        except _AWAY as error:
+            log.warning("notification %s: its lease runs out: %s", out.id, _line(error))
+        except Exception as error:
+            log.exception("notification %s could not be sent", out.id)
+            why = type(error).__name__
+            with suppress(*_AWAY):
+                self._record(until, lambda: delivery.record_failed(out, why))
+        return None
+
+    def _give_back(self, out: Outgoing) -> None:
+        with suppress(*_AWAY), transaction():
+            delivery.release([out])
 
     def _send_in_turn(self, out: Outgoing, until: float) -> float | None:
         """Send it when its turn comes; seconds to let others pass first, None when it is done."""
         if self._stop.is_set() or time.monotonic() >= until:
-            with transaction():
-                delivery.release([out.id])
+            self._give_back(out)
             return None
         turn = self._governor.take_turn(out.chat_id, out.priority)
         while not turn.granted and turn.narrow and turn.wait_seconds <= SHORT_REST_SECONDS:
             time.sleep(turn.wait_seconds)
             turn = self._governor.take_turn(out.chat_id, out.priority)
         if turn.granted:
-            time.sleep(turn.wait_seconds)
-            if time.monotonic() < until:
+            if self._stop.wait(turn.wait_seconds) or time.monotonic() >= until:
+                self._give_back(out)
+            else:
                 self._send(out, until)
         elif turn.narrow:
             self._put_off(out, turn.wait_seconds)
@@ -166,7 +179,7 @@ class _Engine:
 
     def _put_off(self, out: Outgoing, wait_seconds: float) -> None:
         """This chat has to rest, with all that is in hand for it."""
-        waiting = [out.id, *(other.id for other in self._hand.withdraw(out.chat_id))]
+        waiting = [out, *self._hand.withdraw(out.chat_id)]
         with transaction():
             step = self._governor.step_seconds(out.chat_id)
             delivery.put_off(waiting, out.chat_id, wait_seconds, step)
@@ -199,9 +212,9 @@ class _Engine:
         except TelegramError as error:
             _telegram.begins(error.description)
             why = error.description
-            self._record(until, lambda: delivery.record_failed(out.id, why))
+            self._record(until, lambda: delivery.record_failed(out, why))
             return
-        self._record(until, lambda: delivery.record_sent(out.id, message_id))
+        self._record(until, lambda: delivery.record_sent(out, message_id))
         if out.chat_id > 0 and out.reachability is not Reachability.ENABLED:
             self._learned.add(out.chat_id)
         if _telegram.ends():
@@ -216,7 +229,7 @@ class _Engine:
                     note()
                 return
             except _AWAY:
-                if time.monotonic() >= until + CALL_SECONDS:
+                if time.monotonic() >= until + LONGEST_CALL_SECONDS:
                     raise
                 time.sleep(RECORD_RETRY_SECONDS)
 

@@ -16,8 +16,8 @@ from manga_backend.kernel.notifications.permissions import (
     REGISTER_DEVICE,
     RETRY,
 )
+from manga_backend.kernel.notifications.queries import count_waiting_for
 from manga_backend.kernel.notifications.service import outbox
-from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.operations.service import sweepers
 from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
@@ -28,6 +28,8 @@ from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.leader import Stop, add_duty
 from manga_backend.kit.principal import grants
 from manga_backend.kit.settings import CoreSettings, settings
+
+MOST_REPLIES_WAITING = 10
 
 
 def init_app(app: App) -> None:
@@ -51,7 +53,9 @@ def init_app(app: App) -> None:
 
 
 def _reply(chat_id: int, message: Message) -> None:
-    outbox.notify_chat(chat_id, message, kind="reply", priority=Priority.DECISION)
+    """Not in the lane of decisions, and no more than a few at a time: anyone may ask the bot."""
+    if count_waiting_for(chat_id) < MOST_REPLIES_WAITING:
+        outbox.notify_chat(chat_id, message, kind="reply")
 
 
 def _deliver_when_embedded(app: Flask, stop: Stop) -> None:

@@ -41,6 +41,9 @@ ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
 LONG_POLL_SECONDS = 25
 """Below the server's 50 s, so that a stop or a lost leadership is noticed in time."""
 CALL_SECONDS = 10
+CONNECT_SECONDS = 3
+LONGEST_CALL_SECONDS = 2 * CONNECT_SECONDS + CALL_SECONDS
+"""A name may have two addresses (IPv6 and IPv4), each tried for the time of a connection."""
 UPDATES_AT_ONCE = 100
 CONNECTIONS_KEPT = 64
 
@@ -91,7 +94,7 @@ def _send(
         client.address + path,
         fields=params or {},
         encode_multipart=False,
-        timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
+        timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, timeout[0]), read=timeout[1]),
         retries=False,
     )
     return _Answer(found)
@@ -129,7 +132,11 @@ class BotClient:
     def send_message(self, chat_id: int, text: str, buttons: dict[str, Any] | None) -> int:
         """Send HTML; returns the message id."""
         params = self._text_params(chat_id, text, buttons)
-        return int(self._call("sendMessage", params)["message_id"])
+        message = self._call("sendMessage", params)
+        try:
+            return int(message["message_id"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TelegramAway(f"not a Bot API answer ({type(error).__name__})") from None
 
     def edit_message(
         self, chat_id: int, message_id: int, text: str, buttons: dict[str, Any] | None
@@ -211,7 +218,11 @@ class BotClient:
         try:
             return apihelper._make_request(self._token, method, method="post", params=given)
         except apihelper.ApiTelegramException as error:
-            raise _sorted(error) from None
+            try:
+                found = _sorted(error)
+            except (AttributeError, TypeError, ValueError) as strange:
+                found = TelegramAway(f"not a Bot API answer ({type(strange).__name__})")
+            raise found from None
         except apihelper.ApiHTTPException as error:
             status = error.result.status_code
             if status == 401 or status == 404:
@@ -247,6 +258,8 @@ def _sorted(error: Any) -> TelegramError:
             return MessageUnchanged(words, code=code)
         if "message to edit not found" in lower or "message can't be edited" in lower:
             return MessageGone(words, code=code)
+        if new_id := (error.result_json.get("parameters") or {}).get("migrate_to_chat_id"):
+            words = f"{words}; the group has another id now: {new_id}"
         return TelegramRefused(words, code=code)
     return TelegramAway(words, code=code)
 

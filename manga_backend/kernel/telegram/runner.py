@@ -22,10 +22,12 @@ from manga_backend.kernel.telegram.errors import (
     TelegramRefused,
     TelegramUnauthorized,
 )
+from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service import menu, poller, updates
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import reading, transaction
+from manga_backend.kit.events import publish
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
 from manga_backend.kit.settings import settings
@@ -187,7 +189,18 @@ class _Care:
             log.info("Telegram answers again")
         self._problem, self._noted_at = kind, time.monotonic()
         with self._app.app_context(), transaction():
-            poller.note_poller(problem=words, bot_username=self._username)
+            returned = poller.note_poller(problem=words, bot_username=self._username)
+        if returned is not None:
+            self._tell(returned)
+
+    def _tell(self, returned: PollerReturned) -> None:
+        try:
+            with self._app.app_context(), transaction():
+                publish(returned)
+        except _AWAY:
+            raise
+        except Exception:
+            log.exception("what follows from the absence could not be done")
 
 
 class Poller(_Care):
@@ -218,11 +231,11 @@ class Poller(_Care):
         if self._stop.is_set():
             return  # leadership is lost: unconfirmed updates belong to the next leader
         self._failures, self._fetched = 0, True
-        self._note(None)
         if found:
             with self._app.app_context(), transaction():
                 updates.store_updates(found)
         self._handle_waiting()  # also what failed before and may be tried again
+        self._note(None)  # last: what was decided just now need not be asked again
 
     def _offset(self) -> int | None:
         with self._app.app_context(), reading(), transaction():
@@ -244,6 +257,8 @@ class WebhookWatch(_Care):
     def _start(self) -> None:
         """Sets it even when the address is ours already: its secret can't be asked for."""
         self._learn_name()
+        with self._app.app_context(), transaction():
+            poller.forget_offset()
         if self._config.webhook_url:
             self._set()
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from sqlalchemy import update
 
 from manga_backend.kernel.approvals import jobs
 from manga_backend.kernel.approvals.models import Approval
@@ -240,9 +241,9 @@ class TestWhatHasNotLeft:
         with later(HOUR):
             remind(api.app)
             with at_work(api.app):
-                failed = [o.id for o in delivery.claim_due(50) if o.edits_message_id]
-                for edit_id in failed:
-                    delivery.record_failed(edit_id, "502")
+                failed = [out for out in delivery.claim_due(50) if out.edits_message_id]
+                for out in failed:
+                    delivery.record_failed(out, "502")
             assert len(failed) == 2
             decide(api.app, payment, Decision.APPROVE)
         with later(2 * HOUR):
@@ -298,8 +299,9 @@ class TestAfterAnAbsence:
     def test_all_that_waits_is_asked_again_at_once(
         self, api: Api, payment: uuid.UUID, tx_hash: str
     ) -> None:
-        poller_returns(api.app)
-        api.deliver()
+        with later(5 * MINUTE):
+            poller_returns(api.app)
+            api.deliver()
         for chat in ADMIN_IDS:
             old, fresh = asked(api, tx_hash, chat)
             assert (old.buttons, len(fresh.buttons)) == ([], 2)
@@ -308,9 +310,31 @@ class TestAfterAnAbsence:
     def test_an_absence_that_is_told_twice_asks_once(self, pg_api: Api) -> None:
         payment = submit(pg_api.app, make_user(pg_api.app))
         pg_api.deliver()
-        at_once(5, lambda _: poller_returns(pg_api.app))
-        poller_returns(pg_api.app)
+        with later(5 * MINUTE):
+            at_once(5, lambda _: poller_returns(pg_api.app))
+            poller_returns(pg_api.app)
         assert len(questions(pg_api.app, payment)) == 2
+
+    def test_what_was_filed_just_now_is_left_alone(self, api: Api, payment: uuid.UUID) -> None:
+        """No click on it can have been forgotten yet."""
+        with later(2 * MINUTE):
+            poller_returns(api.app)
+        assert len(questions(api.app, payment)) == 1
+
+    def test_one_that_cannot_be_told_keeps_nobody_from_the_others(
+        self, api: Api, payment: uuid.UUID
+    ) -> None:
+        other = submit(api.app, make_user(api.app))
+        with at_work(api.app) as current:
+            current.execute(
+                update(Approval)
+                .where(Approval.subject_id == str(payment))
+                .values(subject_id=str(uuid.uuid4()))
+            )
+        api.deliver()
+        with later(5 * MINUTE):
+            poller_returns(api.app)
+        assert len(questions(api.app, other)) == 2
 
     def test_within_the_same_three_times(self, api: Api, payment: uuid.UUID) -> None:
         for number in range(1, 7):
@@ -335,7 +359,8 @@ class TestAfterAnAbsence:
         with at_work(app) as current:
             for row in current.query(Notification):
                 row.status = Status.SENT
-        poller_returns(app)
+        with later(5 * MINUTE):
+            poller_returns(app)
         assert [len(questions(app, p)) for p in payments] == [*[2] * 50, 1, 1]
 
 

@@ -90,8 +90,9 @@ class TestCommand:
         assert "1 < 2 & <b>so</b>\nsecond line" in answer.text
         assert "Audience: 5" in answer.text
         assert labels(answer) == [
-            *("✅ Everyone", "Active subscribers", "Ending within 7 days", "Expired"),
-            *("Test to me", "Start", "Cancel"),
+            *("✅ Everyone", "Active subscribers"),
+            *("Subscription ends within 7 days", "Subscription has ended"),
+            *("Test to me", "Start sending", "Cancel the broadcast"),
         ]
         assert messages(api.app, only(api).id) == []
 
@@ -112,7 +113,7 @@ class TestCommand:
     def test_the_longest_text_still_gets_its_buttons(self, api: Api, chat: int) -> None:
         text = "&" * 4000
         (answer,) = say(api, chat, f"/broadcast {text}")
-        assert "Start" in labels(answer)
+        assert "Start sending" in labels(answer)
         assert "…" in answer.text
         press(api, chat, "Test to me")
         assert api.bot.messages(chat)[-1].text == text
@@ -122,8 +123,8 @@ class TestButtons:
     def test_from_the_draft_to_the_end(self, api: Api, chat: int) -> None:
         users = make_users(api.app, 3)
         say(api, chat, "/broadcast news")
-        assert press(api, chat, "Expired") == "Done."
-        assert "✅ Expired" in labels(card(api, chat))
+        assert press(api, chat, "Subscription has ended") == "Done."
+        assert "✅ Subscription has ended" in labels(card(api, chat))
         assert "Audience: 0" in card(api, chat).text
         press(api, chat, "Everyone")
         assert "Audience: 4" in card(api, chat).text
@@ -131,10 +132,10 @@ class TestButtons:
         assert press(api, chat, "Test to me") == "Sent to you."
         assert api.bot.messages(chat)[-1].text == "news"
 
-        assert press(api, chat, "Start") == "Done."
-        assert labels(card(api, chat)) == ["Pause", "Cancel", "Refresh"]
+        assert press(api, chat, "Start sending") == "Done."
+        assert labels(card(api, chat)) == ["Pause", "Refresh", "Cancel the broadcast"]
         press(api, chat, "Pause")
-        assert labels(card(api, chat)) == ["Resume", "Cancel", "Refresh"]
+        assert labels(card(api, chat)) == ["Resume", "Refresh", "Cancel the broadcast"]
         assert "Paused" in card(api, chat).text
         press(api, chat, "Resume")
         api.deliver()
@@ -143,20 +144,20 @@ class TestButtons:
         done = [m for m in api.bot.messages(chat) if "Finished" in m.text]
         assert len(done) == 1
         assert done[0].buttons == []
-        assert "Sent: 4" in done[0].text
+        assert "Delivered: 4" in done[0].text
         told = [m.user_id for m in messages(api.app, only(api).id)]
         assert set(users) < set(told)
         assert len(told) == 4
 
     def test_cancel_ends_it(self, api: Api, chat: int) -> None:
         say(api, chat, "/broadcast news")
-        press(api, chat, "Cancel")
+        press(api, chat, "Cancel the broadcast")
         assert report(api.app, only(api).id).state is State.CANCELLED
 
     def test_a_button_of_the_past_says_what_is_now(self, api: Api, chat: int) -> None:
         say(api, chat, "/broadcast news")
         broadcast_id = only(api).id
-        press(api, chat, "Start")
+        press(api, chat, "Start sending")
         for word in ("start", "all", "resume"):
             shown = press_raw(api, chat, f"bc:{word}:{broadcast_id.hex}")
             assert shown == (
@@ -170,7 +171,7 @@ class TestButtons:
         broadcast_id = start(api.app)
         api.bot.send_text(chat, "hello")
         assert press_raw(api, chat, f"bc:pause:{broadcast_id.hex}") == "Done."
-        assert labels(card(api, chat)) == ["Resume", "Cancel", "Refresh"]
+        assert labels(card(api, chat)) == ["Resume", "Refresh", "Cancel the broadcast"]
 
     @pytest.mark.parametrize("word", ["test", "start", "cancel", "all", "refresh"])
     @pytest.mark.parametrize("role", [None, Role.USER, Role.SUPPORT])

@@ -89,6 +89,7 @@ class TestCreate:
             ({**BODY, "audience": None}, "audience"),
             ({**BODY, "language": "de"}, "language"),
             ({**BODY, "product": ""}, "product"),
+            ({**BODY, "product": "tea"}, "product"),
             ({**BODY, "state": "running"}, "state"),
         ],
     )

@@ -309,7 +309,8 @@ class TestAudience:
         assert audience_of(app, Audience.ACTIVE, product="vpn") == {both}
         assert audience_of(app, Audience.EXPIRING, product="vpn") == set()
         assert audience_of(app, Audience.EXPIRED, product="vpn") == {over}
-        assert audience_of(app, Audience.ALL, product="tea") == set()
+        with pytest.raises(InvalidInput):
+            audience_of(app, Audience.ALL, product="tea")
 
     def test_a_language_narrows_it_and_no_choice_is_the_default(self, app: App) -> None:
         (persian,) = make_users(app, 1, language="fa")

@@ -130,7 +130,7 @@ class TestUsers:
         text = said(api, ADMIN_IDS[0], "/users").text
         assert "All: 6" in text
         assert "Linked with Telegram: 2" in text
-        assert "Banned: 1" in text
+        assert "Banned users: 1" in text
         names = [line for line in text.splitlines() if "person_" in line]
         assert [f"person_{n}" in line for n, line in zip((5, 4, 3, 2, 1), names, strict=True)] == [
             True
@@ -143,7 +143,8 @@ class TestUsers:
             note_reachability(chat, Reachability.BLOCKED)
         text = said(api, ADMIN_IDS[0], f"/users @{get_user(api.app, user).label.upper()}").text
         assert f"{chat} (verified)" in text
-        assert "Messages: has blocked the bot" in text
+        assert "Telegram: blocked the bot" in text
+        assert "Role: User" in text
         assert "Banned: no" in text
 
     def test_a_name_that_nobody_has(self, api: Api) -> None:
@@ -168,8 +169,8 @@ class TestSystem:
     def test_tells_each_check(self, api: Api) -> None:
         text = said(api, ADMIN_IDS[0], "/system").text
         assert "✅" in text
-        assert "database: answers" in text
-        assert "telegram: " in text
+        assert "Database: \N{LEFT-TO-RIGHT ISOLATE}answers" in text
+        assert "Telegram: " in text
 
     def test_says_what_is_wrong(self, api: Api) -> None:
         def fail() -> Check:
@@ -178,6 +179,6 @@ class TestSystem:
         checks.register(api.app, "kitchen", fail)
         try:
             assert "❌" in (text := said(api, ADMIN_IDS[0], "/system").text)
-            assert "kitchen: is on fire" in text
+            assert "kitchen: \N{LEFT-TO-RIGHT ISOLATE}is on fire" in text
         finally:
             del api.app.extensions[checks._slot]["kitchen"]

@@ -126,7 +126,7 @@ class TestBalance:
         submit(api.app, user_id)
         text = answer(api, chat, "/balance")
         assert "Days left: 60" in text
-        assert "Purchases so far: 2" in text
+        assert "Purchases: 2" in text
         assert "Payments waiting for a decision: 1" in text
         assert "wallet" not in text.lower()
 
@@ -134,7 +134,7 @@ class TestBalance:
         make_user(api.app, telegram_id=chat, verified=True, language="en")
         text = answer(api, chat, "/balance")
         assert "You have no subscription yet." in text
-        assert "Purchases so far: 0" in text
+        assert "Purchases: 0" in text
 
 
 class TestCoupon:
@@ -200,4 +200,4 @@ class TestCoupon:
 def test_coupons_bought_by_nobody_are_no_purchase(api: Api, chat: int) -> None:
     make_coupon(api.app)
     make_user(api.app, telegram_id=chat, verified=True, language="en")
-    assert "Purchases so far: 0" in answer(api, chat, "/balance")
+    assert "Purchases: 0" in answer(api, chat, "/balance")

@@ -17,8 +17,10 @@ from sqlalchemy import text
 from manga_backend.kernel.notifications import runner
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.service import delivery, outbox
+from manga_backend.kernel.notifications.service.governor import governor
 from manga_backend.kernel.notifications.types import Status
 from manga_backend.kernel.telegram import clients
+from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
@@ -299,6 +301,42 @@ class TestLease:
         assert sends(api, chat) == 0
         found = one(api.app, row)
         assert (found.status, found.attempts) == (Status.NEW, 0)  # it was no attempt
+
+
+class TestEngine:
+    def test_a_fault_of_ours_is_tried_again_later_and_holds_up_nobody(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        poison, other = queue(api.app, new_chat(), "poison"), new_chat()
+        queue(api.app, other, "x")
+        send = BotClient.send_message
+
+        def fail(self: BotClient, chat_id: int, text: str, buttons: Any) -> int:
+            if text == "poison":
+                raise ZeroDivisionError
+            return send(self, chat_id, text, buttons)
+
+        monkeypatch.setattr(BotClient, "send_message", fail)
+        api.deliver()
+        found = one(api.app, poison)
+        assert (found.status, found.attempts) == (Status.FAILED, 1)
+        assert found.due_at > clock.now()
+        assert found.last_error == "ZeroDivisionError"
+        assert texts(api, other) == ["x"]
+
+    def test_nobody_sleeps_through_a_long_rest(self, api: Api) -> None:
+        """The bot has to rest for a minute: a stop takes none, and what waits is given back."""
+        row = queue(api.app, new_chat(), "x")
+        stop = Stop()
+        with api.app.app_context():
+            governor()._pace.rest(None, 60)
+            threading.Timer(0.5, stop.set).start()
+            begun = time.monotonic()
+            runner.drain(stop)
+            del api.app.extensions["notifications.governor"]
+        assert time.monotonic() - begun < 8
+        found = one(api.app, row)
+        assert (found.status, found.attempts) == (Status.NEW, 0)
 
 
 class TestAtOnce:

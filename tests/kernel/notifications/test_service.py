@@ -19,23 +19,27 @@ from manga_backend.kernel.notifications.domain import (
 )
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.service import delivery, outbox
+from manga_backend.kernel.notifications.service.delivery import Outgoing
 from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
 from manga_backend.kernel.telegram.settings import TelegramSettings
-from manga_backend.kernel.telegram.types import Button, Message
+from manga_backend.kernel.telegram.types import Button, Message, Reachability
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.jobs import local_flag
 from tests.kernel.factories import at_work, count, make_user, new_chat, rows
-from tests.support import LOG_CHANNEL, at_once
+from tests.support import LOG_CHANNEL, at_once, counted_queries
 
 NOW = clock.now()
 CREATED = st.timedeltas(timedelta(0), timedelta(days=3)).map(lambda ago: NOW - ago)
 
 
-def queue(app: App, chat: int, text: str = "hello", **more: Priority) -> int:
+def queue(
+    app: App, chat: int, text: str = "hello", *, buttons: bool = False, **more: Priority
+) -> int:
     """A message that waits; returns its id."""
+    message = Message(text, [[Button("✅", data="approve:1")]] if buttons else [])
     with at_work(app):
-        row = outbox.notify_chat(chat, Message(text), kind="test", **more)
+        row = outbox.notify_chat(chat, message, kind="test", **more)
         assert row is not None
         return row.id
 
@@ -44,6 +48,22 @@ def claim(app: App, limit: int = 100) -> list[int]:
     """The ids of what was claimed, in the order in which it is to leave."""
     with at_work(app):
         return [outgoing.id for outgoing in delivery.claim_due(limit)]
+
+
+def as_claimed(app: App, notification_id: int) -> Outgoing:
+    """What a sender holds of a message that is leased."""
+    row = one(app, notification_id)
+    assert row.chat_id is not None
+    return Outgoing(
+        id=row.id,
+        chat_id=row.chat_id,
+        text=row.text,
+        buttons=row.buttons,
+        edits_message_id=None,
+        priority=row.priority,
+        reachability=Reachability.UNKNOWN,
+        leased_until=row.due_at,
+    )
 
 
 def one(app: App, notification_id: int) -> Notification:
@@ -176,7 +196,7 @@ class TestClaimDue:
         edit = rows(app, Notification)[1]
         assert (edit.status, edit.attempts) == (Status.NEW, 0)
         with at_work(app):
-            delivery.record_sent(row, 77)
+            delivery.record_sent(as_claimed(app, row), 77)
         with time_machine.travel(clock.now() + timedelta(seconds=2)), at_work(app):
             (outgoing,) = delivery.claim_due(10)
         assert (outgoing.id, outgoing.edits_message_id) == (edit.id, 77)
@@ -196,13 +216,14 @@ class TestRecord:
         """The late word of a slow sender, whose lease another one took over."""
         row = queue(app, new_chat())
         claim(app)
+        held = as_claimed(app, row)
         with at_work(app):
-            delivery.record_sent(row, 5)
+            delivery.record_sent(held, 5)
         with at_work(app):
-            delivery.record_failed(row, "late")
+            delivery.record_failed(held, "late")
             delivery.record_refused(row, "late")
-            delivery.put_off([row], 1, 60, 1)
-            delivery.release([row])
+            delivery.put_off([held], 1, 60, 1)
+            delivery.release([held])
             delivery.retry_failed_now()
         found = one(app, row)
         assert (found.status, found.telegram_message_id, found.last_error) == (Status.SENT, 5, None)
@@ -217,7 +238,7 @@ class TestRecord:
             current.get_one(Notification, row).status = meanwhile
             current.flush()
         with at_work(app):
-            delivery.record_sent(row, 5)
+            delivery.record_sent(as_claimed(app, row), 5)
         assert one(app, row).status is Status.SENT
 
     def test_rest_is_no_attempt_and_lasts_exactly_as_long_as_asked(self, app: App) -> None:
@@ -225,10 +246,64 @@ class TestRecord:
         now = clock.now()
         with time_machine.travel(now, tick=False), at_work(app):
             (outgoing,) = delivery.claim_due(1)
-            delivery.put_off([row], outgoing.chat_id, 3, 1)
+            delivery.put_off([outgoing], outgoing.chat_id, 3, 1)
         found = one(app, row)
         assert (found.attempts, found.status) == (0, Status.NEW)
         assert found.due_at == now + timedelta(seconds=3)
+
+
+class TestLease:
+    """A lease that has run out and is another's must not be touched by the sender of before."""
+
+    def late_and_new(self, app: App) -> tuple[Outgoing, Outgoing]:
+        row = queue(app, new_chat())
+        with at_work(app):
+            (late,) = delivery.claim_due(1)
+        with time_machine.travel(clock.now() + delivery.LEASE), at_work(app):
+            (new,) = delivery.claim_due(1)
+        assert late.id == new.id == row
+        return late, new
+
+    @pytest.mark.parametrize("deed", ["release", "put_off", "record_failed"])
+    def test_of_another_is_left_alone(self, app: App, deed: str) -> None:
+        late, new = self.late_and_new(app)
+        with at_work(app):
+            if deed == "release":
+                delivery.release([late])
+            elif deed == "put_off":
+                delivery.put_off([late], late.chat_id, 3, 1)
+            else:
+                delivery.record_failed(late, "late")
+        found = one(app, new.id)
+        assert (found.due_at, found.attempts, found.status) == (new.leased_until, 2, Status.NEW)
+
+    def test_of_what_failed_before_survives_the_end_of_the_trouble(self, app: App) -> None:
+        """Else what is in flight would be claimed and sent again."""
+        row = queue(app, new_chat())
+        with at_work(app):
+            (held,) = delivery.claim_due(1)
+            delivery.record_failed(held, "HTTP 500")
+        with time_machine.travel(clock.now() + timedelta(minutes=1)):
+            assert claim(app) == [row]
+            with at_work(app):
+                delivery.retry_failed_now()
+            assert claim(app) == []
+
+    def test_edits_wait_as_long_as_their_original_and_no_longer(self, app: App) -> None:
+        row = queue(app, new_chat(), buttons=True)
+        with at_work(app) as current:
+            for number in range(20):
+                outbox.edit_message(current.get_one(Notification, row), Message(f"{number}"))
+        with at_work(app):
+            (held,) = delivery.claim_due(1)
+            delivery.record_failed(held, "HTTP 500")
+        with counted_queries(app) as statements:
+            assert claim(app, 100) == []
+            assert claim(app, 100) == []
+        assert len(statements) < 20  # none is looked at again before its original is
+        with at_work(app):
+            delivery.record_sent(held, 5)
+        assert len(claim(app, 100)) == 20
 
 
 class TestNextAttempt:

@@ -232,7 +232,7 @@ class TestWatch:
         watch._start()
         with at_work(hooked) as current:
             then = clock.now() - timedelta(minutes=5)
-            current.add(TelegramPoller(id=1, polled_at=then))
+            current.get_one(TelegramPoller, 1).polled_at = then
         watch.look()
         watch.look()
         assert [event.away_seconds // 10 for event in heard] == [30]

@@ -17,6 +17,7 @@ from manga_backend.kernel.broadcasts.models import Broadcast
 from manga_backend.kernel.broadcasts.queries import get_broadcast
 from manga_backend.kernel.broadcasts.types import Draft, State
 from manga_backend.kernel.identity.queries import get_contact
+from manga_backend.kernel.memberships.queries import is_product
 from manga_backend.kernel.notifications.service.outbox import notify_chat
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.types import Message
@@ -25,8 +26,6 @@ from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext, local_digits
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.settings import LANGUAGES
-
-MAX_PRODUCT = 32
 
 
 def create_broadcast(draft: Draft, actor: Actor) -> Broadcast:
@@ -129,7 +128,7 @@ def _checked(draft: Draft) -> Draft:
             errors[f"texts.{code}"] = [gettext(fault.words, **places)]
     if draft.language is not None and draft.language not in LANGUAGES:
         errors["language"] = [gettext("There is no such language.")]
-    if draft.product is not None and not 1 <= len(draft.product) <= MAX_PRODUCT:
+    if draft.product is not None and not is_product(draft.product):
         errors["product"] = [gettext("There is no such product.")]
     if errors:
         raise InvalidInput(errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,8 @@ class Outgoing:
     edits_message_id: int | None
     priority: int
     reachability: Reachability
+    leased_until: datetime
+    """Also what the lease is known by: nobody touches a row that another one has claimed since."""
 
 
 def claim_due(limit: int) -> list[Outgoing]:
@@ -83,16 +85,22 @@ def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
     """Every row is leased, or put off, or given up: none of them is due any more."""
     originals = _originals([row.edits_id for row in rows if row.edits_id is not None])
     states = reachability_of({row.chat_id for row in rows})
+    until = now + LEASE
     claimed = []
-    waiting: list[int] = []
+    waiting: dict[datetime, list[int]] = {}
     orphaned: list[int] = []
     unreachable: dict[Reachability, list[int]] = {}
     for row in rows:
         message_id: int | None = None
         if row.edits_id is not None:
-            status, message_id = originals.get(row.edits_id, (Status.DEAD, None))
+            original = originals.get(row.edits_id)
+            message_id = original.telegram_message_id if original else None
             if message_id is None:
-                (waiting if status in WAITING else orphaned).append(row.id)
+                if original is not None and original.status in WAITING:
+                    again = max(now + WAIT_FOR_ORIGINAL, original.due_at)
+                    waiting.setdefault(again, []).append(row.id)
+                else:
+                    orphaned.append(row.id)
                 continue
         state = states.get(row.chat_id, Reachability.UNKNOWN)
         if not state.is_open and row.priority > Priority.DECISION:
@@ -107,14 +115,17 @@ def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
                 edits_message_id=message_id,
                 priority=row.priority,
                 reachability=state,
+                leased_until=until,
             )
         )
-    _set(waiting, due_at=now + WAIT_FOR_ORIGINAL)
+    for again, ids in waiting.items():
+        _set(ids, due_at=again)
     _set(orphaned, status=Status.CANCELLED)
     for state, ids in unreachable.items():
         _set(ids, status=Status.UNREACHABLE, last_error=state.value)
+    # Not FAILED any more: that is a pause after a failure, which the end of the trouble cuts short.
     leased = [out.id for out in claimed]
-    _set(leased, due_at=now + LEASE, attempts=Notification.attempts + 1)
+    _set(leased, status=Status.NEW, due_at=until, attempts=Notification.attempts + 1)
     return claimed
 
 
@@ -124,15 +135,18 @@ def _set(ids: list[int], **values: Any) -> None:
         session().execute(update(Notification).where(Notification.id.in_(ids)).values(**values))
 
 
-def _originals(ids: list[int]) -> dict[int, tuple[Status, int | None]]:
+def _originals(ids: list[int]) -> dict[int, Any]:
     if not ids:
         return {}
     rows = session().execute(
-        select(Notification.id, Notification.status, Notification.telegram_message_id).where(
-            Notification.id.in_(ids)
-        )
+        select(
+            Notification.id,
+            Notification.status,
+            Notification.due_at,
+            Notification.telegram_message_id,
+        ).where(Notification.id.in_(ids))
     )
-    return {row.id: (row.status, row.telegram_message_id) for row in rows}
+    return {row.id: row for row in rows}
 
 
 _SENT = (
@@ -151,9 +165,20 @@ _SENT = (
 """A message in flight may be held or cancelled meanwhile; that it left is a fact all the same."""
 
 
-def record_sent(notification_id: int, message_id: int | None) -> None:
-    """The message left; `message_id` is None for edits. One statement, a transaction by itself."""
-    write_one(_SENT, {"sent_id": notification_id, "at": clock.now(), "message_id": message_id})
+_ITS_EDITS = (
+    update(Notification)
+    .where(Notification.edits_id == bindparam("sent_id"), Notification.status.in_(WAITING))
+    .values(due_at=bindparam("at"))
+)
+
+
+def record_sent(out: Outgoing, message_id: int | None) -> None:
+    """The message left; `message_id` is None for edits. One statement, a transaction by itself, and
+    one more for a question: what is to be edited into it need not wait any longer."""
+    now = clock.now()
+    write_one(_SENT, {"sent_id": out.id, "at": now, "message_id": message_id})
+    if out.buttons and message_id is not None:
+        write_one(_ITS_EDITS, {"sent_id": out.id, "at": now})
 
 
 def record_refused(notification_id: int, why: str) -> None:
@@ -167,26 +192,27 @@ def record_unreachable(out: Outgoing, state: Reachability, why: str) -> None:
     note_reachability(out.chat_id, state)
 
 
-def record_failed(notification_id: int, why: str) -> None:
-    """It may leave later: tried again with back-off, given up after 24 h."""
-    row = session().get_one(Notification, notification_id)
+def record_failed(out: Outgoing, why: str) -> None:
+    """It may leave later: tried again with back-off, given up after 24 h. Nothing when the lease
+    is another's by now."""
+    row = session().get_one(Notification, out.id, populate_existing=True)
     again = next_attempt(row.attempts, row.created_at, clock.now())
     if again is None:
-        record_refused(notification_id, why)
+        _end_lease(out, status=Status.DEAD, last_error=why[:500])
     else:
-        _record(notification_id, status=Status.FAILED, due_at=again, last_error=why[:500])
+        _end_lease(out, status=Status.FAILED, due_at=again, last_error=why[:500])
 
 
-def release(claimed: Collection[int]) -> None:
-    """Give a lease back: the rows are due at once, and it was no attempt."""
-    session().execute(
-        update(Notification)
-        .where(Notification.id.in_(claimed), Notification.status.in_(WAITING))
-        .values(due_at=clock.now(), attempts=Notification.attempts - 1)
-    )
+def release(claimed: Sequence[Outgoing]) -> None:
+    """Give leases back: the rows are due at once, and it was no attempt."""
+    now = clock.now()
+    for out in claimed:
+        _end_lease(out, due_at=now, attempts=Notification.attempts - 1)
 
 
-def put_off(claimed: Sequence[int], chat_id: int, wait_seconds: float, step_seconds: float) -> None:
+def put_off(
+    claimed: Sequence[Outgoing], chat_id: int, wait_seconds: float, step_seconds: float
+) -> None:
     """A chat has to rest: its claimed messages come after `wait_seconds` and after what was put off
     before them, `step_seconds` apart. It was no attempt. Other chats go on."""
     current = session()
@@ -203,9 +229,9 @@ def put_off(claimed: Sequence[int], chat_id: int, wait_seconds: float, step_seco
     )
     if last is not None:
         due_at = max(due_at, last + timedelta(seconds=step_seconds))
-    for number, notification_id in enumerate(claimed):
-        _record(
-            notification_id,
+    for number, out in enumerate(claimed):
+        _end_lease(
+            out,
             due_at=due_at + timedelta(seconds=number * step_seconds),
             attempts=Notification.attempts - 1,
         )
@@ -217,6 +243,19 @@ def retry_failed_now() -> None:
         update(Notification)
         .where(Notification.status == Status.FAILED, Notification.due_at > clock.now())
         .values(due_at=clock.now())
+    )
+
+
+def _end_lease(out: Outgoing, **values: Any) -> None:
+    """Change a row as long as the lease is still the one of this claim."""
+    session().execute(
+        update(Notification)
+        .where(
+            Notification.id == out.id,
+            Notification.status.in_(WAITING),
+            Notification.due_at == out.leased_until,
+        )
+        .values(**values)
     )
 
 

@@ -13,6 +13,8 @@ from manga_backend.kit.settings import settings
 
 BULK_PATIENCE_SECONDS = 0.15
 """Broadcasts take no turn that lies further ahead; what is urgent then never waits much longer."""
+URGENT_PATIENCE_SECONDS = 5.0
+"""Further ahead lies a rest that Telegram asked for: nobody sleeps through it with a lease."""
 CAREFUL = 0.985
 """Of the common limit: arrivals bunch a little on their way, and Telegram counts arrivals."""
 PRIVATE_BURST = 2
@@ -36,7 +38,8 @@ class Governor:
 
     def take_turn(self, chat_id: int, priority: int) -> Turn:
         """May this message leave, and after how long? Broadcasts leave the queue to others."""
-        patience = BULK_PATIENCE_SECONDS if priority >= Priority.BULK else None
+        bulk = priority >= Priority.BULK
+        patience = BULK_PATIENCE_SECONDS if bulk else URGENT_PATIENCE_SECONDS
         return self._pace.take(self._common, str(chat_id), self._rate_of(chat_id), patience)
 
     def step_seconds(self, chat_id: int) -> float:

@@ -26,8 +26,8 @@ def delete_old(user_id: int) -> int:
 
 
 def purge(after: int) -> int | None:
-    """Forget one batch of read inbox messages and finished Telegram messages that are older than
-    the retention, from the id `after` on.
+    """Forget one batch of read inbox messages, of broadcasts in inboxes and of finished Telegram
+    messages that are older than the retention, from the id `after` on.
 
     Returns the last id looked at, None when there is no more. What failed for good stays for the
     panel; a question whose buttons still wait stays, so that the decision can be shown in it; an
@@ -38,7 +38,7 @@ def purge(after: int) -> int | None:
     found = list(
         current.scalars(
             select(Notification.id)
-            .where(Notification.id > after, or_(_read_and_old(horizon), _finished_and_old(horizon)))
+            .where(Notification.id > after, _is_forgotten(horizon))
             .order_by(Notification.id)
             .limit(PURGE_BATCH)
         )
@@ -49,6 +49,10 @@ def purge(after: int) -> int | None:
     return found[-1] if len(found) == PURGE_BATCH else None
 
 
+def _is_forgotten(horizon: datetime) -> ColumnElement[bool]:
+    return or_(_read_and_old(horizon), _news_of_the_past(horizon), _finished_and_old(horizon))
+
+
 def _horizon() -> datetime:
     return clock.now() - settings(NotificationSettings).retention
 
@@ -57,6 +61,15 @@ def _read_and_old(horizon: datetime) -> ColumnElement[bool]:
     return and_(
         Notification.channel == Channel.IN_APP,
         Notification.read_at.is_not(None),
+        Notification.created_at < horizon,
+    )
+
+
+def _news_of_the_past(horizon: datetime) -> ColumnElement[bool]:
+    """A broadcast is written into every inbox, and most are never opened."""
+    return and_(
+        Notification.channel == Channel.IN_APP,
+        Notification.priority == Priority.BULK,
         Notification.created_at < horizon,
     )
 

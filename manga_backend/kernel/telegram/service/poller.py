@@ -13,7 +13,6 @@ from manga_backend.kernel.telegram.queries import find_poller
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
-from manga_backend.kit.events import publish
 from manga_backend.kit.settings import settings
 
 POLLED_LATELY = timedelta(seconds=120)
@@ -32,11 +31,13 @@ def get_or_make_poller() -> TelegramPoller:
     return poller
 
 
-def note_poller(*, problem: str | None, bot_username: str | None = None) -> None:
+def note_poller(*, problem: str | None, bot_username: str | None = None) -> PollerReturned | None:
     """Record how the reading of updates fares, for readiness checks of every process.
 
-    Publishes PollerReturned when they are read again after more than a press can wait.
+    PollerReturned when they are read again after more than a press can wait: for the caller to
+    publish in a transaction of its own, so that no listener can keep this one from being kept.
     """
+    returned = None
     poller = get_or_make_poller()
     poller.problem = problem
     if bot_username:
@@ -46,7 +47,14 @@ def note_poller(*, problem: str | None, bot_username: str | None = None) -> None
         poller.polled_at = now
         session().flush()
         if before is not None and now - before > PRESS_LIVES:
-            publish(PollerReturned(away_seconds=int((now - before).total_seconds())))
+            returned = PollerReturned(away_seconds=int((now - before).total_seconds()))
+    session().flush()
+    return returned
+
+
+def forget_offset() -> None:
+    """Updates come another way: the numbers may begin anew before they are asked for again."""
+    get_or_make_poller().next_offset = None
     session().flush()
 
 
