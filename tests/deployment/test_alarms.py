@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -31,12 +32,15 @@ def change_database(settings: dict[str, str], statement: str) -> None:
 
 
 def five_minutes_pass(settings: dict[str, str]) -> None:
-    file = Path(settings["INSTANCE_PATH"]) / FILE_NAME
-    state = json.loads(file.read_text())
-    state["told"] = []
-    for place in state["places"].values():
-        place["told_at"] -= EVERY_SECONDS + 1
-    file.write_text(json.dumps(state))
+    with (Path(settings["INSTANCE_PATH"]) / FILE_NAME).open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        state = json.load(file)
+        state["told"] = []
+        for place in state["places"].values():
+            place["told_at"] -= EVERY_SECONDS + 1
+        file.seek(0)
+        file.truncate()
+        json.dump(state, file)
 
 
 def told(telegram: BotApiStandIn, admin: int, words: str) -> list[Message]:
@@ -59,7 +63,9 @@ def times(message: Message) -> int:
 
 def missed(settings: dict[str, str]) -> int:
     """What is written down to be told the next time."""
-    state = json.loads((Path(settings["INSTANCE_PATH"]) / FILE_NAME).read_text())
+    with (Path(settings["INSTANCE_PATH"]) / FILE_NAME).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # else it may be just being written
+        state = json.load(file)
     return sum(place["missed"] for place in state["places"].values())
 
 
