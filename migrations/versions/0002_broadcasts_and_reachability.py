@@ -104,6 +104,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column('asked_at', sa.DateTime(timezone=True), nullable=True))
 
     with op.batch_alter_table('notifications', schema=None) as batch_op:
+        batch_op.drop_index('ix_notifications_waiting')
+        batch_op.create_index('ix_notifications_waiting', ['priority', 'due_at', 'id'], unique=False, postgresql_where=sa.text("status IN ('new', 'failed')"), sqlite_where=sa.text("status IN ('new', 'failed')"))
         batch_op.drop_index(batch_op.f('ix_notifications_subject'))
         batch_op.create_index(batch_op.f('ix_notifications_subject_status'), ['subject', 'status'], unique=False)
 
@@ -125,6 +127,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_subscriptions_expires_at'))
 
     with op.batch_alter_table('notifications', schema=None) as batch_op:
+        batch_op.drop_index('ix_notifications_waiting')
+        batch_op.create_index('ix_notifications_waiting', ['priority', 'due_at'], unique=False, postgresql_where=sa.text("status IN ('new', 'failed')"), sqlite_where=sa.text("status IN ('new', 'failed')"))
         batch_op.drop_index(batch_op.f('ix_notifications_subject_status'))
         batch_op.create_index(batch_op.f('ix_notifications_subject'), ['subject'], unique=False)
 

@@ -20,7 +20,10 @@ class Notification(Model):
         CheckConstraint("channel <> 'telegram' OR chat_id IS NOT NULL", name="telegram_has_chat"),
         CheckConstraint("channel <> 'in_app' OR user_id IS NOT NULL", name="in_app_has_user"),
         partial_index(
-            "ix_notifications_waiting", "priority", "due_at", where="status IN ('new', 'failed')"
+            # In exactly the order in which messages are claimed: no claim sorts what waits.
+            "ix_notifications_waiting",
+            *("priority", "due_at", "id"),
+            where="status IN ('new', 'failed')",
         ),
         partial_index(
             "ix_notifications_unread", "user_id", where="channel = 'in_app' AND read_at IS NULL"

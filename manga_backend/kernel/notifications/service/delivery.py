@@ -151,10 +151,7 @@ def _originals(ids: list[int]) -> dict[int, Any]:
 
 _SENT = (
     update(Notification)
-    .where(
-        Notification.id == bindparam("sent_id"),
-        Notification.status.in_((*WAITING, Status.HELD, Status.CANCELLED)),
-    )
+    .where(Notification.id == bindparam("sent_id"), Notification.status != Status.SENT)
     .values(
         status=Status.SENT,
         sent_at=bindparam("at"),
