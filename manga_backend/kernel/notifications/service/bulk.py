@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, select, update
 
 from manga_backend.kernel.notifications.domain import plain_text
 from manga_backend.kernel.notifications.models import Notification
@@ -89,8 +89,20 @@ def release(subject: str) -> None:
 
 
 def cancel(subject: str) -> None:
-    """What has not left never will; messages in flight leave. May run twice."""
+    """What has not left never will, and its copy goes from the inbox if nobody has read it;
+    messages in flight leave. May run twice."""
     _move(subject, (*WAITING, Status.HELD), Status.CANCELLED)
+    withdrawn = select(Notification.user_id).where(
+        Notification.subject == subject, Notification.status == Status.CANCELLED
+    )
+    session().execute(
+        delete(Notification).where(
+            Notification.subject == subject,
+            Notification.channel == Channel.IN_APP,
+            Notification.read_at.is_(None),
+            Notification.user_id.in_(withdrawn),
+        )
+    )
 
 
 def _move(subject: str, before: tuple[Status, ...], after: Status) -> None:
