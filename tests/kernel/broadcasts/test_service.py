@@ -34,6 +34,7 @@ from tests.kernel.broadcasts.factories import (
     audience_of,
     audited,
     feed,
+    inboxes,
     make_users,
     messages,
     report,
