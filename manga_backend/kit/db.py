@@ -35,7 +35,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, registry
 
 from manga_backend.kit.settings import ROOT, CoreSettings
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 READS = "reads"
 SQLITE_BUSY_SECONDS = 15
 POOL_RECYCLE_SECONDS = 1800
+
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What a loop waits out instead of ending."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -18,11 +18,11 @@ from manga_backend.kernel.backoffice.admin import (
     require_right,
     tell,
 )
-from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.broadcasts import messages, queries
 from manga_backend.kernel.broadcasts.models import Broadcast
 from manga_backend.kernel.broadcasts.permissions import READ_BROADCASTS, SEND_BROADCASTS
-from manga_backend.kernel.broadcasts.service import drafts, sending
+from manga_backend.kernel.broadcasts.service import drafts
+from manga_backend.kernel.broadcasts.service.commands import COMMANDS
 from manga_backend.kernel.broadcasts.types import Audience, Draft, Report, State
 from manga_backend.kernel.memberships.queries import list_plans
 from manga_backend.kit.db import rollback, session
@@ -33,14 +33,6 @@ from manga_backend.kit.settings import LANGUAGES
 
 PAGE_SIZE = 50
 ON_THE_WAY = (State.RUNNING, State.PAUSED)
-
-_DEEDS: dict[str, Callable[[uuid.UUID, Actor], Any]] = {
-    "test": drafts.send_test,
-    "start": sending.start,
-    "pause": sending.pause,
-    "resume": sending.resume,
-    "cancel": sending.cancel,
-}
 
 
 def _asked_page() -> int:
@@ -125,7 +117,7 @@ class BroadcastsView(PanelView):
     @expose("/<uuid:broadcast_id>/<deed>", methods=("POST",))
     def do(self, broadcast_id: uuid.UUID, deed: str) -> Any:
         require_right(SEND_BROADCASTS)
-        command = _DEEDS.get(deed)
+        command = COMMANDS.get(deed)
         if command is None:
             abort(404)
         queries.get_broadcast(broadcast_id)

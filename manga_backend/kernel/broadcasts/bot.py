@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Any
 
 from markupsafe import Markup, escape
 
-from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.broadcasts import messages, queries
 from manga_backend.kernel.broadcasts.domain import MAX_UNITS, text_for, utf16_units
 from manga_backend.kernel.broadcasts.errors import BroadcastNotFound
 from manga_backend.kernel.broadcasts.models import STEPS
 from manga_backend.kernel.broadcasts.permissions import SEND_BROADCASTS
-from manga_backend.kernel.broadcasts.service import drafts, sending
+from manga_backend.kernel.broadcasts.service import drafts
+from manga_backend.kernel.broadcasts.service.commands import COMMANDS
 from manga_backend.kernel.broadcasts.types import Audience, Draft, Report, State
 from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.notifications.queries import list_told
@@ -30,14 +28,6 @@ WORD = "bc"
 SHOWN_UNITS = MAX_UNITS - 700
 """What the numbers and headings around the text leave of one message."""
 CUT_CHARACTERS = 500
-
-_STEPS: dict[str, Callable[[uuid.UUID, Actor], Any]] = {
-    "test": drafts.send_test,
-    "start": sending.start,
-    "pause": sending.pause,
-    "resume": sending.resume,
-    "cancel": sending.cancel,
-}
 
 
 def write(command: Command) -> Message | None:
@@ -65,8 +55,8 @@ def press(press: Press) -> str:
     except ValueError:
         raise BroadcastNotFound from None
     done = gettext("Done.")
-    if word in _STEPS:
-        _STEPS[word](broadcast_id, actor)
+    if word in COMMANDS:
+        COMMANDS[word](broadcast_id, actor)
     elif word in list(Audience):
         drafts.edit_broadcast(broadcast_id, {"audience": Audience(word)}, actor)
     elif word != "refresh":

@@ -6,12 +6,10 @@ import logging
 import threading
 
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from manga_backend.kernel.broadcasts import queries
 from manga_backend.kernel.broadcasts.service import sending
-from manga_backend.kit.db import transaction
+from manga_backend.kit.db import DATABASE_AWAY, transaction
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
 
@@ -48,7 +46,7 @@ def keep_feeding(app: Flask, stop: Stop) -> None:
                 if feed(stop):
                     pause = RUNNING_SECONDS
             database.ends()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except DATABASE_AWAY as error:
             database.begins(str(error).splitlines()[0])
         with stop.idle():
             stop.wait(pause)

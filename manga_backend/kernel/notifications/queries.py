@@ -52,26 +52,17 @@ def count_by_status(subject: str) -> dict[Status, int]:
 
 def count_waiting_about(subject: str) -> int:
     """How many Telegram messages about one subject have not left; reads only those."""
-    return (
-        session().scalar(
-            select(func.count())
-            .select_from(Notification)
-            .where(Notification.subject == subject, Notification.status.in_(WAITING))
-        )
-        or 0
-    )
+    return _count_waiting(Notification.subject == subject)
 
 
 def count_waiting_for(chat_id: int) -> int:
     """How many messages to one chat have not left."""
-    return (
-        session().scalar(
-            select(func.count())
-            .select_from(Notification)
-            .where(Notification.chat_id == chat_id, Notification.status.in_(WAITING))
-        )
-        or 0
-    )
+    return _count_waiting(Notification.chat_id == chat_id)
+
+
+def _count_waiting(which: ColumnElement[bool]) -> int:
+    waiting = select(func.count()).where(which, Notification.status.in_(WAITING))
+    return session().scalar(waiting.select_from(Notification)) or 0
 
 
 def list_told(subject: str) -> list[Notification]:

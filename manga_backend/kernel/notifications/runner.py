@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from flask import Flask, current_app
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from manga_backend.kernel.notifications.domain import Hand
 from manga_backend.kernel.notifications.service import delivery
@@ -31,7 +29,7 @@ from manga_backend.kernel.telegram.errors import (
 from manga_backend.kernel.telegram.service.chats import note_enabled
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Reachability
-from manga_backend.kit.db import transaction
+from manga_backend.kit.db import DATABASE_AWAY, transaction
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
@@ -52,7 +50,6 @@ LOOK_UP_SECONDS = 1.0
 RECORD_RETRY_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.05
 
-_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 _telegram = Outage(log, "messages wait, Telegram does not take them", "messages leave again")
 
 
@@ -91,7 +88,7 @@ class _Engine:
             finally:
                 unsent = self._hand.close()
                 if unsent:
-                    with suppress(*_AWAY), transaction():
+                    with suppress(*DATABASE_AWAY), transaction():
                         delivery.release(unsent)
         for sender in senders:
             sender.result()
@@ -144,17 +141,17 @@ class _Engine:
         """Whatever goes wrong ends in a retry with back-off, or with the lease."""
         try:
             return self._send_in_turn(out, until)
-        except _AWAY as error:
+        except DATABASE_AWAY as error:
             log.warning("notification %s: its lease runs out: %s", out.id, _line(error))
         except Exception as error:
             log.exception("notification %s could not be sent", out.id)
             why = type(error).__name__
-            with suppress(*_AWAY):
+            with suppress(*DATABASE_AWAY):
                 self._record(until, lambda: delivery.record_failed(out, why))
         return None
 
     def _give_back(self, out: Outgoing) -> None:
-        with suppress(*_AWAY), transaction():
+        with suppress(*DATABASE_AWAY), transaction():
             delivery.release([out])
 
     def _send_in_turn(self, out: Outgoing, until: float) -> float | None:
@@ -228,7 +225,7 @@ class _Engine:
                 with transaction():
                     note()
                 return
-            except _AWAY:
+            except DATABASE_AWAY:
                 if time.monotonic() >= until + LONGEST_CALL_SECONDS:
                     raise
                 time.sleep(RECORD_RETRY_SECONDS)
@@ -252,7 +249,7 @@ def deliver_here(app: Flask, stop: Stop) -> None:
             with app.app_context():
                 drain(stop)
             database.ends()
-        except _AWAY as error:
+        except DATABASE_AWAY as error:
             database.begins(_line(error))
         with stop.idle():
             flag.wait(SWEEP_SECONDS)

@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from manga_backend.kernel.telegram import queries
 from manga_backend.kernel.telegram.clients import LONG_POLL_SECONDS, BotClient
@@ -26,7 +24,7 @@ from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service import menu, poller, updates
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
-from manga_backend.kit.db import reading, transaction
+from manga_backend.kit.db import DATABASE_AWAY, reading, transaction
 from manga_backend.kit.events import publish
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
@@ -46,8 +44,6 @@ LOOK_SECONDS = 60.0
 """Between two questions how the webhook fares."""
 RETRY_SECONDS = 20.0
 """Between two looks for updates that the webhook stored and nobody could handle."""
-
-_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 def poll(app: Flask, stop: Stop) -> None:
@@ -98,7 +94,7 @@ class _Care:
                 if self._stop.is_set():
                     return  # another leads by now: its poll is what ended ours
                 self._rest(self._note_if_possible(error))
-            except _AWAY as error:
+            except DATABASE_AWAY as error:
                 self._database.begins(str(error).splitlines()[0])
                 self._rest(DATABASE_PAUSE_SECONDS)
 
@@ -165,7 +161,7 @@ class _Care:
     def _note_if_possible(self, error: TelegramError) -> float:
         try:
             self._note(in_words(error), type(error).__name__)
-        except _AWAY as away:
+        except DATABASE_AWAY as away:
             self._database.begins(str(away).splitlines()[0])
         return self._pause(error)
 
@@ -197,7 +193,7 @@ class _Care:
         try:
             with self._app.app_context(), transaction():
                 publish(returned)
-        except _AWAY:
+        except DATABASE_AWAY:
             raise
         except Exception:
             log.exception("what follows from the absence could not be done")
