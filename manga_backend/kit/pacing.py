@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from manga_backend.kit.jobs import broker
 
@@ -47,19 +49,39 @@ class Turn:
     narrow: bool = False
 
 
-class Pace(Protocol):
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A call to this recipient, who may be called at this rate."""
+
+    recipient: str
+    narrow: Rate
+
+
+class Pace(ABC):
     """A common rate for all calls and one for each recipient."""
+
+    @abstractmethod
+    def take_each(
+        self, common: Rate, wanted: Sequence[Wanted], patience_seconds: float | None
+    ) -> list[Turn]:
+        """A turn for each call, in their order, to recipients that differ.
+
+        A caller with patience leaves the queue to others: what would lie further ahead than that is
+        not granted."""
+
+    @abstractmethod
+    def rest(self, key: str | None, seconds: float) -> None:
+        """No turn for `seconds`: for one recipient, or (None) for all."""
 
     def take(
         self, common: Rate, recipient: str, narrow: Rate, patience_seconds: float | None
     ) -> Turn:
-        """One turn for a call to `recipient`; a caller with patience leaves the queue to others."""
+        """One turn for a call to `recipient`."""
+        (turn,) = self.take_each(common, [Wanted(recipient, narrow)], patience_seconds)
+        return turn
 
-    def rest(self, key: str | None, seconds: float) -> None:
-        """No turn for `seconds`: for one recipient, or (None) for all."""
 
-
-class LocalPace:
+class LocalPace(Pace):
     """The turns of one process. Thread-safe."""
 
     def __init__(self) -> None:
@@ -69,22 +91,26 @@ class LocalPace:
         self._resting: dict[str, float] = {}
         self._swept_at = 0.0
 
-    def take(
-        self, common: Rate, recipient: str, narrow: Rate, patience_seconds: float | None
-    ) -> Turn:
+    def take_each(
+        self, common: Rate, wanted: Sequence[Wanted], patience_seconds: float | None
+    ) -> list[Turn]:
         now = time.monotonic()
         with self._lock:
             self._sweep(now)
-            slot = max(now, self._common)
-            due = self._recipients.get(recipient, 0.0)
-            earliest = max(due - narrow.tolerance_seconds, self._resting.get(recipient, 0.0))
-            if earliest > slot:
-                return Turn(False, earliest - now, narrow=True)
-            if patience_seconds is not None and slot - now > patience_seconds:
-                return Turn(False, slot - now - patience_seconds)
-            self._common = slot + common.interval_seconds
-            self._recipients[recipient] = max(slot, due) + narrow.interval_seconds
-            return Turn(True, slot - now)
+            return [self._take(now, common, one, patience_seconds) for one in wanted]
+
+    def _take(self, now: float, common: Rate, wanted: Wanted, patience: float | None) -> Turn:
+        recipient, narrow = wanted.recipient, wanted.narrow
+        slot = max(now, self._common)
+        due = self._recipients.get(recipient, 0.0)
+        earliest = max(due - narrow.tolerance_seconds, self._resting.get(recipient, 0.0))
+        if earliest > slot:
+            return Turn(False, earliest - now, narrow=True)
+        if patience is not None and slot - now > patience:
+            return Turn(False, slot - now - patience)
+        self._common = slot + common.interval_seconds
+        self._recipients[recipient] = max(slot, due) + narrow.interval_seconds
+        return Turn(True, slot - now)
 
     def rest(self, key: str | None, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -103,22 +129,41 @@ class LocalPace:
         self._resting = {key: until for key, until in self._resting.items() if until > now}
 
 
-# KEYS: common, recipient, rest of the recipient. ARGV: interval of all, interval and tolerance of
-# the recipient, patience (-1: none), seconds to keep. Answers {granted, wait in µs, narrow}.
+# KEYS: common, then for each call its recipient and the recipient's rest. ARGV: interval of all,
+# patience (-1: none), seconds to keep, then for each call interval and tolerance of its recipient.
+# Answers for each call granted, wait in µs, narrow.
 _TAKE = """
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1000000
-local slot = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
-local due = tonumber(redis.call('GET', KEYS[2]) or 0)
-local earliest = math.max(due - ARGV[3], tonumber(redis.call('GET', KEYS[3]) or 0))
-if earliest > slot then return {0, math.ceil((earliest - now) * 1000000), 1} end
-local patience = tonumber(ARGV[4])
-if patience >= 0 and slot - now > patience then
-  return {0, math.ceil((slot - now - patience) * 1000000), 0}
+local known = redis.call('MGET', unpack(KEYS))
+local before = math.max(now, tonumber(known[1] or 0))
+local slot = before
+local patience = tonumber(ARGV[2])
+local answers = {}
+local function answer(granted, wait, narrow)
+  answers[#answers + 1] = granted
+  answers[#answers + 1] = math.ceil(wait * 1000000)
+  answers[#answers + 1] = narrow
 end
-redis.call('SET', KEYS[1], string.format('%.6f', slot + ARGV[1]), 'EX', ARGV[5])
-redis.call('SET', KEYS[2], string.format('%.6f', math.max(slot, due) + ARGV[2]), 'EX', ARGV[5])
-return {1, math.ceil((slot - now) * 1000000), 0}
+for i = 1, (#KEYS - 1) / 2 do
+  local interval, tolerance = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
+  local due = tonumber(known[2 * i] or 0)
+  local earliest = math.max(due - tolerance, tonumber(known[2 * i + 1] or 0))
+  if earliest > slot then
+    answer(0, earliest - now, 1)
+  elseif patience >= 0 and slot - now > patience then
+    answer(0, slot - now - patience, 0)
+  else
+    answer(1, slot - now, 0)
+    local next = string.format('%.6f', math.max(slot, due) + interval)
+    redis.call('SET', KEYS[2 * i], next, 'EX', ARGV[3])
+    slot = slot + ARGV[1]
+  end
+end
+if slot > before then
+  redis.call('SET', KEYS[1], string.format('%.6f', slot), 'EX', ARGV[3])
+end
+return answers
 """
 
 _REST = """
@@ -130,7 +175,7 @@ end
 """
 
 
-class SharedPace:
+class SharedPace(Pace):
     """The turns of all processes that use one Redis; RedisError when it is away."""
 
     def __init__(self, connection: Any, name: str) -> None:
@@ -138,28 +183,28 @@ class SharedPace:
         self._take = connection.register_script(_TAKE)
         self._rest = connection.register_script(_REST)
 
-    def take(
-        self, common: Rate, recipient: str, narrow: Rate, patience_seconds: float | None
-    ) -> Turn:
-        due = f"{self._name}:{recipient}"
-        granted, wait_us, of_recipient = self._take(
-            keys=[self._name, due, f"{due}:rest"],
-            args=[
-                common.interval_seconds,
-                narrow.interval_seconds,
-                narrow.tolerance_seconds,
-                -1 if patience_seconds is None else patience_seconds,
-                KEEP_SECONDS,
-            ],
-        )
-        return Turn(bool(granted), wait_us / 1_000_000, narrow=bool(of_recipient))
+    def take_each(
+        self, common: Rate, wanted: Sequence[Wanted], patience_seconds: float | None
+    ) -> list[Turn]:
+        keys = [self._name]
+        patience = -1 if patience_seconds is None else patience_seconds
+        args: list[float] = [common.interval_seconds, patience, KEEP_SECONDS]
+        for one in wanted:
+            due = f"{self._name}:{one.recipient}"
+            keys += [due, f"{due}:rest"]
+            args += [one.narrow.interval_seconds, one.narrow.tolerance_seconds]
+        found = self._take(keys=keys, args=args)
+        return [
+            Turn(bool(granted), wait_us / 1_000_000, narrow=bool(of_recipient))
+            for granted, wait_us, of_recipient in zip(*[iter(found)] * 3, strict=True)
+        ]
 
     def rest(self, key: str | None, seconds: float) -> None:
         name = self._name if key is None else f"{self._name}:{key}:rest"
         self._rest(keys=[name], args=[seconds, KEEP_SECONDS])
 
 
-class AppPace:
+class AppPace(Pace):
     """Shared while Redis answers; else alone, at a part of the rate. Needs an app context."""
 
     def __init__(self, name: str) -> None:
@@ -167,17 +212,18 @@ class AppPace:
         self._alone = LocalPace()
         self._shared: SharedPace | None = None
 
-    def take(
-        self, common: Rate, recipient: str, narrow: Rate, patience_seconds: float | None
-    ) -> Turn:
+    def take_each(
+        self, common: Rate, wanted: Sequence[Wanted], patience_seconds: float | None
+    ) -> list[Turn]:
         found = broker()
         if found is not None:
             shared = self._share(found.connection)
-            turn = found.attempt(lambda: shared.take(common, recipient, narrow, patience_seconds))
-            if turn is not None:
-                return turn
-            common, narrow = common.slower(ALONE_DIVISOR), narrow.slower(ALONE_DIVISOR)
-        return self._alone.take(common, recipient, narrow, patience_seconds)
+            turns = found.attempt(lambda: shared.take_each(common, wanted, patience_seconds))
+            if turns is not None:
+                return turns
+            common = common.slower(ALONE_DIVISOR)
+            wanted = [Wanted(one.recipient, one.narrow.slower(ALONE_DIVISOR)) for one in wanted]
+        return self._alone.take_each(common, wanted, patience_seconds)
 
     def rest(self, key: str | None, seconds: float) -> None:
         self._alone.rest(key, seconds)

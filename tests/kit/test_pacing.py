@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manga_backend.kit.app import App
-from manga_backend.kit.pacing import ALONE_DIVISOR, AppPace, LocalPace, Pace, Rate, SharedPace, Turn
+from manga_backend.kit.pacing import (
+    ALONE_DIVISOR,
+    AppPace,
+    LocalPace,
+    Pace,
+    Rate,
+    SharedPace,
+    Turn,
+    Wanted,
+)
 from tests.conftest import Deployment
 from tests.support import at_once
 from tests.variants import variant
@@ -63,6 +72,7 @@ class TestCommonRate:
 
     def test_many_threads_share_one_rate(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
+        spend(pace, Rate(0.005), "first")  # connects: its answer takes longer than those after it
         moments = sorted(
             moment
             for part in at_once(
@@ -80,6 +90,29 @@ class TestCommonRate:
         assert not refused.narrow
         assert 0 < refused.wait_seconds <= 0.1
         # Whoever is urgent still gets the very next turn: nothing was taken by the refused.
+        assert pace.take(Rate(0.1), "urgent", FREE, None).wait_seconds < 0.31
+
+
+class TestTurnsForSeveral:
+    def test_one_after_the_other_and_whoever_has_to_rest_takes_none(
+        self, new_pace: Callable[[], Pace]
+    ) -> None:
+        pace, slow = new_pace(), Rate(60)
+        assert pace.take(Rate(0.1), "tired", slow, None).granted
+        wanted = [Wanted("a", FREE), Wanted("tired", slow), Wanted("b", FREE), Wanted("c", slow)]
+        turns = pace.take_each(Rate(0.1), wanted, None)
+        assert [(turn.granted, turn.narrow) for turn in turns] == [
+            *((True, False), (False, True), (True, False), (True, False))
+        ]
+        a, tired, b, c = (turn.wait_seconds for turn in turns)
+        assert (b - a, c - b) == (pytest.approx(0.1, abs=1e-3), pytest.approx(0.1, abs=1e-3))
+        assert 59 < tired <= 60
+        assert pace.take(Rate(0.1), "c", slow, None).narrow
+
+    def test_what_lies_beyond_patience_is_not_taken(self, new_pace: Callable[[], Pace]) -> None:
+        pace = new_pace()
+        turns = pace.take_each(Rate(0.1), [Wanted(str(n), FREE) for n in range(6)], 0.25)
+        assert [turn.granted for turn in turns] == [True] * 3 + [False] * 3
         assert pace.take(Rate(0.1), "urgent", FREE, None).wait_seconds < 0.31
 
 

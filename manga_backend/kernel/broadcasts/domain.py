@@ -112,6 +112,11 @@ def text_for(texts: dict[str, str], language: str | None, default_language: str)
     raise ValueError("a broadcast without a text")
 
 
+def texts_by_language(texts: dict[str, str], default_language: str) -> dict[str, str]:
+    """What the readers of each language get."""
+    return {code: text_for(texts, code, default_language) for code in LANGUAGES}
+
+
 def percent_done(counts: Counts, *, finished: bool) -> int:
     """How much of the audience is through, 0 to 100; 100 means finished and nothing less."""
     if finished:

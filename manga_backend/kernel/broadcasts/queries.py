@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +20,7 @@ from manga_backend.kernel.notifications.queries import (
     count_by_status,
     count_waiting_about,
 )
-from manga_backend.kernel.notifications.types import Contact, Status
+from manga_backend.kernel.notifications.types import Status
 from manga_backend.kit import clock
 from manga_backend.kit.db import read_one, session
 from manga_backend.kit.settings import LANGUAGES, CoreSettings, settings
@@ -88,9 +87,14 @@ def count_audience(broadcast: Broadcast) -> int:
     return users.count_contacts(_contacts(broadcast))
 
 
-def list_next_contacts(broadcast: Broadcast, limit: int) -> Sequence[Contact]:
-    """Whose turn is next."""
-    return users.list_contacts(_contacts(broadcast), after=broadcast.cursor, limit=limit)
+def find_next_slice(broadcast: Broadcast, limit: int) -> tuple[int, int]:
+    """Whose turn is next: the last user's id, and how many they are."""
+    return users.find_slice(_contacts(broadcast), after=broadcast.cursor, limit=limit)
+
+
+def contacts_upto(broadcast: Broadcast, user_id: int) -> Select[Any]:
+    """Those after the cursor, up to this user."""
+    return users.slice_of(_contacts(broadcast), after=broadcast.cursor, upto=user_id)
 
 
 def count_waiting(broadcast_id: uuid.UUID) -> int:

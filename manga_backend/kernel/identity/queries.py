@@ -180,6 +180,19 @@ def list_contacts(statement: Select[Any], *, after: int, limit: int) -> list[Con
     return [Contact(row.id, row.telegram_id, row.language) for row in rows]
 
 
+def find_slice(statement: Select[Any], *, after: int, limit: int) -> tuple[int, int]:
+    """The next of those `contacts` after an id: the id of the last of them, and how many they are;
+    (`after`, 0) when there are none."""
+    ids = statement.with_only_columns(User.id).where(User.id > after).limit(limit).subquery()
+    found = session().execute(select(func.max(ids.c.id), func.count())).one()
+    return (found[0] or after, found[1])
+
+
+def slice_of(statement: Select[Any], *, after: int, upto: int) -> Select[Any]:
+    """Those `contacts` with ids above `after`, up to and including `upto`."""
+    return statement.where(User.id > after, User.id <= upto)
+
+
 def count_contacts(statement: Select[Any], *, after: int = 0) -> int:
     """How many of those `contacts` come after an id."""
     counted = statement.where(User.id > after).order_by(None).subquery()

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -64,6 +65,9 @@ class Hand(Generic[M]):
         self._changed = threading.Condition(lock)
         self._news = threading.Condition(lock)
         """For whoever lets others pass: only something new, or the end, is worth waking for."""
+        self._room = threading.Condition(lock)
+        """For whoever fills the hand; `_enough` is the load down to which nothing is wanted."""
+        self._enough = -1
         self._heap: list[Held[M]] = []
         self._numbers = itertools.count()
         self._busy: set[int] = set()
@@ -73,7 +77,7 @@ class Hand(Generic[M]):
     def load(self) -> int:
         """How many are waiting or being sent."""
         with self._changed:
-            return len(self._heap) + len(self._busy)
+            return self._load()
 
     def add(self, messages: list[M], until: float) -> None:
         """Put claimed messages in; none may be begun after `until`."""
@@ -110,6 +114,7 @@ class Hand(Generic[M]):
         with self._changed:
             self._busy.discard(held.message.chat_id)
             self._changed.notify_all()
+            self._note_load()
 
     def put_back(self, held: Held[M], rest_seconds: float) -> bool:
         """Not now: let others pass, and return after `rest_seconds` or once something comes in.
@@ -131,13 +136,29 @@ class Hand(Generic[M]):
             mine = sorted(held for held in self._heap if held.message.chat_id == chat_id)
             self._heap = [held for held in self._heap if held.message.chat_id != chat_id]
             heapq.heapify(self._heap)
-            self._changed.notify_all()
+            self._note_load()
             return [held.message for held in mine]
 
-    def wait_for_load(self, most: int, seconds: float) -> None:
-        """Until no more than `most` are waiting or being sent, but not longer than so."""
+    def peek(self, priority: int, most: int) -> list[M]:
+        """Those of one lane that go next, without taking them."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._heap) + len(self._busy) <= most, seconds)
+            first = heapq.nsmallest(most, self._heap)
+            return [held.message for held in first if held.priority == priority]
+
+    def wait_for_load(self, most: int, seconds: float) -> None:
+        """Until no more than `most` are waiting or being sent, but not longer than so. One caller
+        at a time."""
+        with self._room:
+            self._enough = most
+            self._room.wait_for(lambda: self._load() <= most, seconds)
+            self._enough = -1
+
+    def _load(self) -> int:
+        return len(self._heap) + len(self._busy)
+
+    def _note_load(self) -> None:
+        if self._load() <= self._enough:
+            self._room.notify_all()
 
     def close(self) -> list[M]:
         """No more comes: those who wait for a message stop. Returns what nobody has begun."""
@@ -148,3 +169,46 @@ class Hand(Generic[M]):
             self._changed.notify_all()
             self._news.notify_all()
             return left
+
+
+T = TypeVar("T")
+
+
+class Together(Generic[T]):
+    """Does for several what threads ask for at the same time, so that one of them pays for all.
+
+    `act` runs in one thread at a time, with all that came while it was busy before ("group
+    commit"). Thread-safe.
+    """
+
+    def __init__(self, act: Callable[[list[T]], None]) -> None:
+        self._act = act
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._waiting: list[_Asked[T]] = []
+
+    def do(self, item: T) -> None:
+        """Returns when it is done; raises what `act` raised for the group that it was in."""
+        asked = _Asked(item)
+        with self._lock:
+            self._waiting.append(asked)
+        with self._turn:
+            if not asked.done:
+                with self._lock:
+                    group, self._waiting = self._waiting, []
+                fault: Exception | None = None
+                try:
+                    self._act([one.item for one in group])
+                except Exception as error:
+                    fault = error
+                for one in group:
+                    one.done, one.fault = True, fault
+        if asked.fault is not None:
+            raise asked.fault
+
+
+@dataclass
+class _Asked(Generic[T]):
+    item: T
+    done: bool = False
+    fault: Exception | None = None

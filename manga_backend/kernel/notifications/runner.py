@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from flask import Flask, current_app
 
-from manga_backend.kernel.notifications.domain import Hand
+from manga_backend.kernel.notifications.domain import Hand, Together
 from manga_backend.kernel.notifications.service import delivery
-from manga_backend.kernel.notifications.service.delivery import Outgoing
-from manga_backend.kernel.notifications.service.governor import governor
+from manga_backend.kernel.notifications.service.governor import TurnsAhead, governor
 from manga_backend.kernel.notifications.service.outbox import DELIVER
 from manga_backend.kernel.notifications.settings import NotificationSettings
+from manga_backend.kernel.notifications.types import Outgoing, Priority, Sent
 from manga_backend.kernel.telegram.clients import LONGEST_CALL_SECONDS, BotClient
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
@@ -26,19 +26,20 @@ from manga_backend.kernel.telegram.errors import (
     TelegramError,
     TelegramRefused,
 )
-from manga_backend.kernel.telegram.service.chats import note_enabled
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit.db import DATABASE_AWAY, transaction
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
+from manga_backend.kit.pacing import Turn
 from manga_backend.kit.settings import settings
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 """What a kill -9 may send twice, at most."""
+TURNS_AHEAD = 4 * IN_FLIGHT
 LARGEST_HAND = 400
 HAND_SECONDS = 0.25
 """How much sending is claimed ahead: little, so that what is urgent need not wait behind it."""
@@ -73,11 +74,13 @@ class _Engine:
         self._stop = stop
         self._client = BotClient(settings(TelegramSettings))
         self._governor = governor()
+        self._turns = TurnsAhead(self._governor)
+        self._sent = Together(self._record_sent)
         rate = settings(NotificationSettings).per_second
         self._size = min(max(2 * IN_FLIGHT, int(rate * HAND_SECONDS)), LARGEST_HAND)
         self._hand = Hand[Outgoing]()
         self._learned: set[int] = set()
-        """Private chats that took a message and were not known to."""
+        """Messages that were taken by private chats of which that was not known."""
 
     def run(self) -> int:
         """Until nothing is due, or told to stop; what nobody has begun then is given back."""
@@ -101,7 +104,7 @@ class _Engine:
         learned, self._learned = self._learned, set()
         if learned:
             with transaction():
-                note_enabled(learned)
+                delivery.note_reached(learned)
 
     def _deal(self) -> int:
         """Claim, a little ahead of the senders; returns how many were claimed."""
@@ -159,10 +162,10 @@ class _Engine:
         if self._stop.is_set() or time.monotonic() >= until:
             self._give_back(out)
             return None
-        turn = self._governor.take_turn(out.chat_id, out.priority)
+        turn = self._take_turn(out)
         while not turn.granted and turn.narrow and turn.wait_seconds <= SHORT_REST_SECONDS:
             time.sleep(turn.wait_seconds)
-            turn = self._governor.take_turn(out.chat_id, out.priority)
+            turn = self._take_turn(out)
         if turn.granted:
             if self._stop.wait(turn.wait_seconds) or time.monotonic() >= until:
                 self._give_back(out)
@@ -173,6 +176,9 @@ class _Engine:
         else:
             return turn.wait_seconds
         return None
+
+    def _take_turn(self, out: Outgoing) -> Turn:
+        return self._turns.take(out, lambda: self._hand.peek(Priority.BULK, TURNS_AHEAD))
 
     def _put_off(self, out: Outgoing, wait_seconds: float) -> None:
         """This chat has to rest, with all that is in hand for it."""
@@ -211,11 +217,15 @@ class _Engine:
             why = error.description
             self._record(until, lambda: delivery.record_failed(out, why))
             return
-        self._record(until, lambda: delivery.record_sent(out, message_id))
+        self._sent.do((Sent(out, message_id), until))
         if out.chat_id > 0 and out.reachability is not Reachability.ENABLED:
-            self._learned.add(out.chat_id)
+            self._learned.add(out.id)
         if _telegram.ends():
             self._record(until, delivery.retry_failed_now)
+
+    def _record_sent(self, left: Sequence[tuple[Sent, float]]) -> None:
+        until = min(until for _, until in left)
+        self._record(until, lambda: delivery.record_sent([sent for sent, _ in left]))
 
     def _record(self, until: float, note: Callable[[], None]) -> None:
         """In a transaction; a database that is away is asked again while the lease lasts, since

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Any
+
+from manga_backend.kernel.telegram.types import Reachability
 
 
 class Channel(StrEnum):
@@ -44,3 +48,26 @@ class Contact:
     user_id: int
     chat_id: int | None
     language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a sender needs to know; no row is held while it is sent."""
+
+    id: int
+    chat_id: int
+    text: str
+    buttons: dict[str, Any] | None
+    edits_message_id: int | None
+    priority: int
+    reachability: Reachability
+    leased_until: datetime
+    """Also what the lease is known by: nobody touches a row that another one has claimed since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that left, and the number that Telegram gave it; an edit has none."""
+
+    out: Outgoing
+    message_id: int | None

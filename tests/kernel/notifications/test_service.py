@@ -19,8 +19,14 @@ from manga_backend.kernel.notifications.domain import (
 )
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.service import delivery, outbox
-from manga_backend.kernel.notifications.service.delivery import Outgoing
-from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.notifications.types import (
+    Channel,
+    Contact,
+    Outgoing,
+    Priority,
+    Sent,
+    Status,
+)
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Button, Message, Reachability
 from manga_backend.kit import clock
@@ -196,7 +202,7 @@ class TestClaimDue:
         edit = rows(app, Notification)[1]
         assert (edit.status, edit.attempts) == (Status.NEW, 0)
         with at_work(app):
-            delivery.record_sent(as_claimed(app, row), 77)
+            delivery.record_sent([Sent(as_claimed(app, row), 77)])
         with time_machine.travel(clock.now() + timedelta(seconds=2)), at_work(app):
             (outgoing,) = delivery.claim_due(10)
         assert (outgoing.id, outgoing.edits_message_id) == (edit.id, 77)
@@ -218,7 +224,7 @@ class TestRecord:
         claim(app)
         held = as_claimed(app, row)
         with at_work(app):
-            delivery.record_sent(held, 5)
+            delivery.record_sent([Sent(held, 5)])
         with at_work(app):
             delivery.record_failed(held, "late")
             delivery.record_refused(row, "late")
@@ -238,7 +244,7 @@ class TestRecord:
             current.get_one(Notification, row).status = meanwhile
             current.flush()
         with at_work(app):
-            delivery.record_sent(as_claimed(app, row), 5)
+            delivery.record_sent([Sent(as_claimed(app, row), 5)])
         assert one(app, row).status is Status.SENT
 
     def test_rest_is_no_attempt_and_lasts_exactly_as_long_as_asked(self, app: App) -> None:
@@ -302,7 +308,7 @@ class TestLease:
             assert claim(app, 100) == []
         assert len(statements) < 20  # none is looked at again before its original is
         with at_work(app):
-            delivery.record_sent(held, 5)
+            delivery.record_sent([Sent(held, 5)])
         assert len(claim(app, 100)) == 20
 
 

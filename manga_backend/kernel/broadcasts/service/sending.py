@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.broadcasts import queries
-from manga_backend.kernel.broadcasts.domain import text_for
+from manga_backend.kernel.broadcasts.domain import texts_by_language
 from manga_backend.kernel.broadcasts.errors import StepNotAllowed
 from manga_backend.kernel.broadcasts.messages import KIND, subject_key
 from manga_backend.kernel.broadcasts.models import STEPS, Broadcast
@@ -128,20 +128,19 @@ def feed_next(broadcast_id: uuid.UUID, room: int | None = None) -> int:
         room = _most_ahead() - waiting
     if room is None or room <= 0:
         return 0
-    contacts = queries.list_next_contacts(broadcast, min(room, CHUNK))
-    if contacts:
+    last_id, count = queries.find_next_slice(broadcast, min(room, CHUNK))
+    if count:
         default = settings(CoreSettings).default_language
         bulk.queue_bulk(
-            [
-                bulk.BulkMessage(contact, text_for(broadcast.texts, contact.language, default))
-                for contact in contacts
-            ],
+            queries.contacts_upto(broadcast, last_id),
+            texts_by_language(broadcast.texts, default),
+            default,
             kind=KIND,
             subject=subject_key(broadcast_id),
         )
-        broadcast.cursor = contacts[-1].user_id
+        broadcast.cursor = last_id
     elif waiting == 0:
         broadcast.state, broadcast.finished_at = State.FINISHED, clock.now()
         broadcast.outcome = queries.fates(broadcast)
     current.flush()
-    return room - len(contacts) if contacts else 0
+    return room - count if count else 0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, Text, case, delete, insert, literal, select, update
 
 from manga_backend.kernel.notifications.domain import plain_text
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
 from manga_backend.kernel.notifications.service.outbox import DELIVER
-from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.notifications.types import Channel, Priority, Status
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
@@ -20,61 +19,77 @@ from manga_backend.kit.jobs import wake
 from manga_backend.kit.settings import settings
 
 
-@dataclass(frozen=True, slots=True)
-class BulkMessage:
-    """One recipient's text, Telegram HTML in their language."""
+def queue_bulk(
+    contacts: Select[Any],
+    texts: Mapping[str, str],
+    default_language: str,
+    *,
+    kind: str,
+    subject: str,
+) -> None:
+    """Put a message into each user's inbox and, where a chat is known, into the slowest lane.
 
-    contact: Contact
-    text: str
-
-
-def queue_bulk(messages: Sequence[BulkMessage], *, kind: str, subject: str) -> None:
-    """Put each message into its user's inbox and, where a chat is known, into the slowest lane.
-
-    One INSERT for all; what is queued twice is sent twice, so the caller keeps a cursor in the same
-    transaction.
+    `contacts` selects user id, chat id and language; `texts` is language → Telegram HTML and has
+    the default one. Two INSERT … SELECT: no row passes through Python. What is queued twice is sent
+    twice, so the caller keeps a cursor in the same transaction.
     """
+    found = contacts.subquery()
+    user_id, chat_id, language = found.c
+    inbox = {code: plain_text(text) for code, text in texts.items()}
     now = clock.now()
-    telegram = settings(TelegramSettings).enabled
-    rows: list[dict[str, Any]] = []
-    for message in messages:
-        contact = message.contact
-        common = {
-            "kind": kind,
-            "subject": subject,
-            "user_id": contact.user_id,
-            "language": contact.language,
-            "priority": Priority.BULK,
-            "attempts": 0,
-            "due_at": now,
-            "created_at": now,
-        }
-        inbox = plain_text(message.text)
-        rows.append(
+    common: dict[str, Any] = {
+        "kind": kind,
+        "subject": subject,
+        "user_id": user_id,
+        "language": language,
+        "priority": Priority.BULK,
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+    _insert_from(
+        select(found),
+        common
+        | {
+            "channel": Channel.IN_APP,
+            "text": _by_language(inbox, language, default_language),
+            "status": Status.SENT,
+            "sent_at": now,
+        },
+    )
+    if settings(TelegramSettings).enabled:
+        _insert_from(
+            select(found).where(chat_id.is_not(None)),
             common
             | {
-                "channel": Channel.IN_APP,
-                "chat_id": None,
-                "text": inbox,
-                "status": Status.SENT,
-                "sent_at": now,
-            }
+                "channel": Channel.TELEGRAM,
+                "chat_id": chat_id,
+                "text": _by_language(texts, language, default_language),
+                "status": Status.NEW,
+            },
         )
-        if telegram and contact.chat_id is not None:
-            rows.append(
-                common
-                | {
-                    "channel": Channel.TELEGRAM,
-                    "chat_id": contact.chat_id,
-                    "text": message.text,
-                    "status": Status.NEW,
-                    "sent_at": None,
-                }
-            )
-    if rows:
-        # Without it rows with and without a chat would be statements of their own.
-        session().execute(insert(Notification).execution_options(render_nulls=True), rows)
         wake(DELIVER)
+
+
+def _by_language(
+    texts: Mapping[str, str], language: ColumnElement[str], default: str
+) -> ColumnElement[str]:
+    """The text in SQL; the default's for whoever chose no language."""
+    otherwise = literal(texts[default], Text)
+    whens = [(language == code, literal(t, Text)) for code, t in texts.items() if code != default]
+    return case(*whens, else_=otherwise) if len(set(texts.values())) > 1 else otherwise
+
+
+def _insert_from(rows: Select[Any], values: Mapping[str, Any]) -> None:
+    """One row for each of `rows`, which are in the order of the users' ids."""
+    table = Notification.__table__.c
+    columns = [
+        value if isinstance(value, ColumnElement) else literal(value, table[name].type)
+        for name, value in values.items()
+    ]
+    session().execute(
+        insert(Notification).from_select(list(values), rows.with_only_columns(*columns))
+    )
 
 
 def hold(subject: str) -> None:

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Update, bindparam, case, func, select, update
 
 from manga_backend.kernel.notifications.domain import next_attempt
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
-from manga_backend.kernel.notifications.types import Channel, Priority, Status
+from manga_backend.kernel.notifications.types import Channel, Outgoing, Priority, Sent, Status
 from manga_backend.kernel.telegram.queries import reachability_of
-from manga_backend.kernel.telegram.service.chats import note_reachability
+from manga_backend.kernel.telegram.service.chats import note_enabled, note_reachability
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit import clock
 from manga_backend.kit.db import session, write_one
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """What a sender needs to know; no row is held while it is sent."""
-
-    id: int
-    chat_id: int
-    text: str
-    buttons: dict[str, Any] | None
-    edits_message_id: int | None
-    priority: int
-    reachability: Reachability
-    leased_until: datetime
-    """Also what the lease is known by: nobody touches a row that another one has claimed since."""
 
 
 def claim_due(limit: int) -> list[Outgoing]:
@@ -149,33 +134,54 @@ def _originals(ids: list[int]) -> dict[int, Any]:
     return {row.id: row for row in rows}
 
 
-_SENT = (
-    update(Notification)
-    .where(Notification.id == bindparam("sent_id"), Notification.status != Status.SENT)
-    .values(
-        status=Status.SENT,
-        sent_at=bindparam("at"),
-        telegram_message_id=bindparam("message_id"),
-        last_error=None,
+@cache
+def _sent_statement(count: int) -> Update:
+    """For so many messages. One in flight may be held or cancelled meanwhile; that it left is a
+    fact all the same."""
+    ids = [bindparam(f"id_{n}", type_=BigInteger) for n in range(count)]
+    told = [bindparam(f"told_{n}", type_=BigInteger) for n in range(count)]
+    told_id: ColumnElement[int] = told[0]
+    if count > 1:
+        told_id = case(*((Notification.id == i, t) for i, t in zip(ids, told, strict=True)))
+    return (
+        update(Notification)
+        .where(Notification.id.in_(ids), Notification.status != Status.SENT)
+        .values(
+            status=Status.SENT,
+            sent_at=bindparam("at", type_=Notification.sent_at.type),
+            telegram_message_id=told_id,
+            last_error=None,
+        )
     )
-)
-"""A message in flight may be held or cancelled meanwhile; that it left is a fact all the same."""
 
 
-_ITS_EDITS = (
+_THEIR_EDITS = (
     update(Notification)
-    .where(Notification.edits_id == bindparam("sent_id"), Notification.status.in_(WAITING))
+    .where(
+        Notification.edits_id.in_(bindparam("ids", expanding=True)),
+        Notification.status.in_(WAITING),
+    )
     .values(due_at=bindparam("at"))
 )
 
 
-def record_sent(out: Outgoing, message_id: int | None) -> None:
-    """The message left; `message_id` is None for edits. One statement, a transaction by itself, and
-    one more for a question: what is to be edited into it need not wait any longer."""
+def record_sent(sent: Sequence[Sent]) -> None:
+    """The messages left. One statement, a transaction by itself, and one more for questions: what
+    is to be edited into them need not wait any longer."""
     now = clock.now()
-    write_one(_SENT, {"sent_id": out.id, "at": now, "message_id": message_id})
-    if out.buttons and message_id is not None:
-        write_one(_ITS_EDITS, {"sent_id": out.id, "at": now})
+    values: dict[str, Any] = {"at": now}
+    for number, one in enumerate(sent):
+        values |= {f"id_{number}": one.out.id, f"told_{number}": one.message_id}
+    write_one(_sent_statement(len(sent)), values)
+    questions = [one.out.id for one in sent if one.out.buttons and one.message_id is not None]
+    if questions:
+        write_one(_THEIR_EDITS, {"ids": questions, "at": now})
+
+
+def note_reached(sent_ids: Collection[int]) -> None:
+    """The chats of these messages can be written to. May run twice."""
+    chats = select(Notification.chat_id).where(Notification.id.in_(sent_ids)).distinct()
+    note_enabled(chats)
 
 
 def record_refused(notification_id: int, why: str) -> None:

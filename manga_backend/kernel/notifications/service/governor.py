@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from manga_backend.kernel.notifications.settings import NotificationSettings
-from manga_backend.kernel.notifications.types import Priority
-from manga_backend.kit.pacing import AppPace, Pace, Rate, Turn
+from manga_backend.kernel.notifications.types import Outgoing, Priority
+from manga_backend.kit.pacing import AppPace, Pace, Rate, Turn, Wanted
 from manga_backend.kit.registry import extensions
 from manga_backend.kit.settings import settings
 
@@ -17,6 +18,8 @@ URGENT_PATIENCE_SECONDS = 5.0
 """Further ahead lies a rest that Telegram asked for: nobody sleeps through it with a lease."""
 CAREFUL = 0.985
 """Of the common limit: arrivals bunch a little on their way, and Telegram counts arrivals."""
+LATENESS_SECONDS = 1 - CAREFUL
+"""A turn used so much later still keeps every window of a second within the limit."""
 PRIVATE_BURST = 2
 GROUP_BURST = 5
 """Within any minute a group gets the burst and what the rest of the minute allows: 20 in all."""
@@ -36,11 +39,15 @@ class Governor:
         self._busy_chat: int | None = None
         self._busy_until = 0.0
 
-    def take_turn(self, chat_id: int, priority: int) -> Turn:
-        """May this message leave, and after how long? Broadcasts leave the queue to others."""
-        bulk = priority >= Priority.BULK
-        patience = BULK_PATIENCE_SECONDS if bulk else URGENT_PATIENCE_SECONDS
-        return self._pace.take(self._common, str(chat_id), self._rate_of(chat_id), patience)
+    def take_turn(self, chat_id: int) -> Turn:
+        """May an urgent message leave, and after how long?"""
+        rate = self._rate_of(chat_id)
+        return self._pace.take(self._common, str(chat_id), rate, URGENT_PATIENCE_SECONDS)
+
+    def take_bulk_turns(self, chat_ids: Sequence[int]) -> list[Turn]:
+        """The same for messages of broadcasts, which leave the queue to others. Each chat once."""
+        wanted = [Wanted(str(chat_id), self._rate_of(chat_id)) for chat_id in chat_ids]
+        return self._pace.take_each(self._common, wanted, BULK_PATIENCE_SECONDS)
 
     def step_seconds(self, chat_id: int) -> float:
         """How far apart messages to this chat are in the long run."""
@@ -59,6 +66,36 @@ class Governor:
 
     def _rate_of(self, chat_id: int) -> Rate:
         return self._private if chat_id > 0 else self._group
+
+
+class TurnsAhead:
+    """The turns of what one process holds: those of broadcasts are taken for several at once, and
+    kept until their moment. Thread-safe; needs an app context."""
+
+    def __init__(self, governor: Governor) -> None:
+        self._governor = governor
+        self._lock = threading.Lock()
+        self._moments: dict[int, float] = {}
+
+    def take(self, out: Outgoing, next_bulk: Callable[[], Iterable[Outgoing]]) -> Turn:
+        """A turn for this message; `next_bulk` names those whose turns may be taken along."""
+        if out.priority < Priority.BULK:
+            return self._governor.take_turn(out.chat_id)
+        with self._lock:
+            now = time.monotonic()
+            moment = self._moments.pop(out.id, None)
+            if moment is not None and now <= moment + LATENESS_SECONDS:
+                return Turn(True, max(0.0, moment - now))
+            self._moments = {key: at for key, at in self._moments.items() if at >= now}
+            group = {out.chat_id: out}
+            for other in next_bulk():
+                if other.id not in self._moments:
+                    group.setdefault(other.chat_id, other)
+            turns = self._governor.take_bulk_turns(list(group))
+            for other, turn in zip(group.values(), turns, strict=True):
+                if turn.granted and other is not out:
+                    self._moments[other.id] = now + turn.wait_seconds
+            return turns[0]
 
 
 def governor() -> Governor:

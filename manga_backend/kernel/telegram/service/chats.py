@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from sqlalchemy import select
+from sqlalchemy import Select, literal, select
 
 from manga_backend.kernel.telegram.models import TelegramChat
 from manga_backend.kernel.telegram.types import Reachability
@@ -31,13 +29,23 @@ def note_reachability(chat_id: int, state: Reachability) -> None:
     )
 
 
-def note_enabled(chat_ids: Collection[int]) -> None:
-    """Private chats that took a message, by one statement. May run twice."""
-    values = {"reachability": Reachability.ENABLED, "changed_at": clock.now()}
-    rows = [{"chat_id": chat_id, **values} for chat_id in sorted(chat_ids)]
-    insert = insert_or(TelegramChat).on_conflict_do_update(
-        index_elements=[TelegramChat.chat_id],
-        set_=values,
-        where=TelegramChat.reachability != Reachability.ENABLED,
+def note_enabled(chats: Select[int | None]) -> None:
+    """Private chats that took a message, by one statement; `chats` selects their ids, each once.
+    May run twice."""
+    chat_id = chats.selected_columns[0]
+    states = TelegramChat.__table__.c
+    rows = chats.add_columns(
+        literal(Reachability.ENABLED, states.reachability.type),
+        literal(clock.now(), states.changed_at.type),
     )
-    session().execute(insert, rows)
+    insert = insert_or(TelegramChat).from_select(
+        ["chat_id", "reachability", "changed_at"],
+        rows.where(chat_id > 0).order_by(chat_id),  # in one order, so that two can't lock crosswise
+    )
+    session().execute(
+        insert.on_conflict_do_update(
+            index_elements=[TelegramChat.chat_id],
+            set_={name: insert.excluded[name] for name in ("reachability", "changed_at")},
+            where=TelegramChat.reachability != Reachability.ENABLED,
+        )
+    )
