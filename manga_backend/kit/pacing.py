@@ -24,10 +24,14 @@ ALONE_DIVISOR = 4
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One call every `interval_seconds`, of which `burst` may come at once after a rest."""
+    """One call every `interval_seconds`, of which `burst` may come at once after a rest.
+
+    Of a common rate, turns that nobody took within the last `late_seconds` can still be had.
+    """
 
     interval_seconds: float
     burst: int = 1
+    late_seconds: float = 0.0
 
     @property
     def tolerance_seconds(self) -> float:
@@ -41,7 +45,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`granted`: call after `wait_seconds`. Otherwise nothing was taken, and asking again makes
+    """`granted`: call after `wait_seconds`, below 0 for a turn that was so long ago. Otherwise nothing was taken, and asking again makes
     sense after `wait_seconds`; `narrow` tells that it is the recipient who has to rest."""
 
     granted: bool
@@ -101,15 +105,15 @@ class LocalPace(Pace):
 
     def _take(self, now: float, common: Rate, wanted: Wanted, patience: float | None) -> Turn:
         recipient, narrow = wanted.recipient, wanted.narrow
-        slot = max(now, self._common)
+        slot = max(now - common.late_seconds, self._common)
         due = self._recipients.get(recipient, 0.0)
         earliest = max(due - narrow.tolerance_seconds, self._resting.get(recipient, 0.0))
-        if earliest > slot:
+        if earliest > max(now, slot):
             return Turn(False, earliest - now, narrow=True)
         if patience is not None and slot - now > patience:
             return Turn(False, slot - now - patience)
         self._common = slot + common.interval_seconds
-        self._recipients[recipient] = max(slot, due) + narrow.interval_seconds
+        self._recipients[recipient] = max(now, slot, due) + narrow.interval_seconds
         return Turn(True, slot - now)
 
     def rest(self, key: str | None, seconds: float) -> None:
@@ -130,13 +134,14 @@ class LocalPace(Pace):
 
 
 # KEYS: common, then for each call its recipient and the recipient's rest. ARGV: interval of all,
-# patience (-1: none), seconds to keep, then for each call interval and tolerance of its recipient.
+# patience (-1: none), seconds to keep, how late a turn may be had, then for each call interval and
+# tolerance of its recipient.
 # Answers for each call granted, wait in µs, narrow.
 _TAKE = """
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1000000
 local known = redis.call('MGET', unpack(KEYS))
-local before = math.max(now, tonumber(known[1] or 0))
+local before = math.max(now - ARGV[4], tonumber(known[1] or 0))
 local slot = before
 local patience = tonumber(ARGV[2])
 local answers = {}
@@ -146,16 +151,16 @@ local function answer(granted, wait, narrow)
   answers[#answers + 1] = narrow
 end
 for i = 1, (#KEYS - 1) / 2 do
-  local interval, tolerance = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
+  local interval, tolerance = ARGV[3 + 2 * i], ARGV[4 + 2 * i]
   local due = tonumber(known[2 * i] or 0)
   local earliest = math.max(due - tolerance, tonumber(known[2 * i + 1] or 0))
-  if earliest > slot then
+  if earliest > math.max(now, slot) then
     answer(0, earliest - now, 1)
   elseif patience >= 0 and slot - now > patience then
     answer(0, slot - now - patience, 0)
   else
     answer(1, slot - now, 0)
-    local next = string.format('%.6f', math.max(slot, due) + interval)
+    local next = string.format('%.6f', math.max(now, slot, due) + interval)
     redis.call('SET', KEYS[2 * i], next, 'EX', ARGV[3])
     slot = slot + ARGV[1]
   end
@@ -188,7 +193,7 @@ class SharedPace(Pace):
     ) -> list[Turn]:
         keys = [self._name]
         patience = -1 if patience_seconds is None else patience_seconds
-        args: list[float] = [common.interval_seconds, patience, KEEP_SECONDS]
+        args: list[float] = [common.interval_seconds, patience, KEEP_SECONDS, common.late_seconds]
         for one in wanted:
             due = f"{self._name}:{one.recipient}"
             keys += [due, f"{due}:rest"]

@@ -143,7 +143,7 @@ class Worker(Process):
         raise AssertionError(f"the worker is not ready: {self.log.read_text()[-3000:]}")
 
 
-def eventually(check: Any, within: float = 15.0) -> Any:
+def eventually(check: Any, within: float = 15.0, every: float = 0.1) -> Any:
     """The first true answer of `check`; AssertionError when there is none in time."""
     deadline = time.monotonic() + within
     while True:
@@ -151,4 +151,4 @@ def eventually(check: Any, within: float = 15.0) -> Any:
         if found:
             return found
         assert time.monotonic() < deadline, f"still {found!r} after {within} s"
-        time.sleep(0.1)
+        time.sleep(every)

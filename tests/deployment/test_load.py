@@ -27,7 +27,10 @@ from tools.services import RedisServer, free_port
 Start = Callable[[type[Process], dict[str, str]], Any]
 FIRST_CHAT = 2_000_000
 LANE_SECONDS = 2.0
+LOOK_SECONDS = 2.0
+"""How often an admin's page asks how a broadcast fares."""
 FULL_SPEED = 29.0
+WORKERS = 3
 
 
 class Telegram(Process):
@@ -113,7 +116,7 @@ def broadcast_to(
                     {"first": FIRST_CHAT, "users": users},
                 )
         web = start(Web, values)
-        workers = [start(Worker, values) for _ in range(2)]
+        workers = [start(Worker, values) for _ in range(WORKERS)]
         tokens = [_sign_up(web, f"payer_{number}") for number in range(readers)]
         owner = _sign_in(web, "owner")
         made = web.call(
@@ -125,11 +128,13 @@ def broadcast_to(
         approvals.start()
         eventually(lambda: telegram.counts()["sent"] > users // 3, within=users / factor)
         workers[0].stop()
+        workers[0].start()
         if kill:
             workers[1].kill()
             workers[1].start()
-        workers[0].start()
-        report = eventually(lambda: _finished(web, path, owner), within=users / factor + 60)
+        report = eventually(
+            lambda: _finished(web, path, owner), within=users / factor + 60, every=LOOK_SECONDS
+        )
         approvals.done.set()
         approvals.join(60)
         counts = telegram.counts()
@@ -154,6 +159,7 @@ def broadcast_to(
         "statuses": statuses,
         "counts": report["counts"],
     }
+    sys.stdout.write(f"\n{counts['per_second']}")
     sys.stdout.write(f"\n{users} users, limits x {factor}: {figures}\n")
     assert figures["lost"] == []
     assert figures["refused_429"] == 0

@@ -184,7 +184,7 @@ class Together(Generic[T]):
     def __init__(self, act: Callable[[list[T]], None]) -> None:
         self._act = act
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._acting = False
         self._waiting: list[_Asked[T]] = []
 
     def do(self, item: T) -> None:
@@ -192,23 +192,34 @@ class Together(Generic[T]):
         asked = _Asked(item)
         with self._lock:
             self._waiting.append(asked)
-        with self._turn:
-            if not asked.done:
-                with self._lock:
-                    group, self._waiting = self._waiting, []
-                fault: Exception | None = None
-                try:
-                    self._act([one.item for one in group])
-                except Exception as error:
-                    fault = error
-                for one in group:
-                    one.done, one.fault = True, fault
+            leads, self._acting = not self._acting, True
+        if not leads:
+            asked.called.acquire()  # until it is done, or this thread's turn to act
+        if not asked.done:
+            self._act_for_all()
         if asked.fault is not None:
             raise asked.fault
 
+    def _act_for_all(self) -> None:
+        with self._lock:
+            group, self._waiting = self._waiting, []
+        fault: Exception | None = None
+        try:
+            self._act([one.item for one in group])
+        except Exception as error:
+            fault = error
+        for one in group:
+            one.done, one.fault = True, fault
+        with self._lock:
+            self._acting = bool(self._waiting)
+            for one in (*group, *self._waiting[:1]):
+                one.called.release()
 
-@dataclass
+
 class _Asked(Generic[T]):
-    item: T
-    done: bool = False
-    fault: Exception | None = None
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.done = False
+        self.fault: Exception | None = None
+        self.called = threading.Lock()
+        self.called.acquire()

@@ -31,7 +31,10 @@ class Notification(Model):
         partial_index("ix_notifications_dead", "id", where="status = 'dead'"),
         Index(None, "user_id", "id"),
         Index(None, "subject", "status"),
-        Index(None, "chat_id", "status"),
+        partial_index(
+            "ix_notifications_waiting_for_chat", "chat_id", where="status IN ('new', 'failed')"
+        ),
+        partial_index("ix_notifications_edits", "edits_id", where="edits_id IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -43,9 +46,7 @@ class Notification(Model):
     language: Mapped[str | None]
     text: Mapped[str]
     buttons: Mapped[dict[str, Any] | None]
-    edits_id: Mapped[int | None] = mapped_column(
-        ForeignKey("notifications.id", ondelete="CASCADE"), index=True
-    )
+    edits_id: Mapped[int | None] = mapped_column(ForeignKey("notifications.id", ondelete="CASCADE"))
     priority: Mapped[int] = mapped_column(SmallInteger)
     status: Mapped[Status] = mapped_column(enum_type(Status, "status"))
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)

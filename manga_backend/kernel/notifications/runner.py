@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 """What a kill -9 may send twice, at most."""
-TURNS_AHEAD = 4 * IN_FLIGHT
+TURNS_AHEAD = 2 * IN_FLIGHT
 LARGEST_HAND = 400
 HAND_SECONDS = 0.25
 """How much sending is claimed ahead: little, so that what is urgent need not wait behind it."""
@@ -167,7 +167,7 @@ class _Engine:
             time.sleep(turn.wait_seconds)
             turn = self._take_turn(out)
         if turn.granted:
-            if self._stop.wait(turn.wait_seconds) or time.monotonic() >= until:
+            if self._stop.wait(max(0.0, turn.wait_seconds)) or time.monotonic() >= until:
                 self._give_back(out)
             else:
                 self._send(out, until)

@@ -93,12 +93,12 @@ class TestText:
 
 FORKS = """
 import os
-from manga_backend.kernel.telegram.clients import _pool
-before = _pool("")
+from manga_backend.kernel.telegram.clients import _door
+before = _door("http://127.0.0.1:9", "")
 child = os.fork()
 if not child:
-    os._exit(_pool("") is before)
-assert os.waitpid(child, 0)[1] == 0 and _pool("") is before
+    os._exit(_door("http://127.0.0.1:9", "") is before)
+assert os.waitpid(child, 0)[1] == 0 and _door("http://127.0.0.1:9", "") is before
 """
 
 

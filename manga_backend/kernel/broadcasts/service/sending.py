@@ -22,7 +22,9 @@ from manga_backend.kit.db import session
 from manga_backend.kit.settings import CoreSettings, settings
 
 CHUNK = 500
-"""Users of one transaction: what a kill -9 has done again, and how long a pause has to wait."""
+CHUNK_SECONDS = 5
+"""Users of one transaction, at least and in time: what a kill -9 has done again, how long a pause
+has to wait, and more than goes until the feeder looks."""
 AHEAD_SECONDS = 10
 """How much sending waits in the outbox: enough to survive a pause of the feeder, and little enough
 that a broadcast fills no table before its time."""
@@ -128,7 +130,8 @@ def feed_next(broadcast_id: uuid.UUID, room: int | None = None) -> int:
         room = _most_ahead() - waiting
     if room is None or room <= 0:
         return 0
-    last_id, count = queries.find_next_slice(broadcast, min(room, CHUNK))
+    chunk = max(CHUNK, settings(NotificationSettings).per_second * CHUNK_SECONDS)
+    last_id, count = queries.find_next_slice(broadcast, min(room, chunk))
     if count:
         default = settings(CoreSettings).default_language
         bulk.queue_bulk(

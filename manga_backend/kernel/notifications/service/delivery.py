@@ -17,7 +17,7 @@ from manga_backend.kernel.telegram.queries import reachability_of
 from manga_backend.kernel.telegram.service.chats import note_enabled, note_reachability
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit import clock
-from manga_backend.kit.db import session, write_one
+from manga_backend.kit.db import read_in_index_order, session, write_one
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
@@ -32,6 +32,7 @@ def claim_due(limit: int) -> list[Outgoing]:
     means that nothing is due.
     """
     now = clock.now()
+    read_in_index_order()
     while rows := _lock_due(now, limit):
         if claimed := _lease(rows, now):
             return claimed

@@ -19,7 +19,7 @@ URGENT_PATIENCE_SECONDS = 5.0
 CAREFUL = 0.985
 """Of the common limit: arrivals bunch a little on their way, and Telegram counts arrivals."""
 LATENESS_SECONDS = 1 - CAREFUL
-"""A turn used so much later still keeps every window of a second within the limit."""
+"""A call so much after its turn still keeps every window of a second within the limit."""
 PRIVATE_BURST = 2
 GROUP_BURST = 5
 """Within any minute a group gets the burst and what the rest of the minute allows: 20 in all."""
@@ -31,7 +31,7 @@ class Governor:
 
     def __init__(self, config: NotificationSettings, pace: Pace) -> None:
         self._pace = pace
-        self._common = Rate(1 / (config.per_second * CAREFUL))
+        self._common = Rate(1 / (config.per_second * CAREFUL), late_seconds=LATENESS_SECONDS)
         self._private = Rate(1 / config.per_chat_per_second, PRIVATE_BURST)
         burst = min(GROUP_BURST, max(1, config.per_group_per_minute // 4))
         self._group = Rate(60 / max(1, config.per_group_per_minute - burst), burst)
@@ -83,10 +83,11 @@ class TurnsAhead:
             return self._governor.take_turn(out.chat_id)
         with self._lock:
             now = time.monotonic()
-            moment = self._moments.pop(out.id, None)
-            if moment is not None and now <= moment + LATENESS_SECONDS:
-                return Turn(True, max(0.0, moment - now))
-            self._moments = {key: at for key, at in self._moments.items() if at >= now}
+            oldest = now - LATENESS_SECONDS
+            moment = self._moments.pop(out.id, oldest - 1)
+            if moment >= oldest:
+                return Turn(True, moment - now)
+            self._moments = {key: at for key, at in self._moments.items() if at >= oldest}
             group = {out.chat_id: out}
             for other in next_bulk():
                 if other.id not in self._moments:
