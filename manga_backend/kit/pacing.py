@@ -45,8 +45,9 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`granted`: call after `wait_seconds`, below 0 for a turn that was so long ago. Otherwise nothing was taken, and asking again makes
-    sense after `wait_seconds`; `narrow` tells that it is the recipient who has to rest."""
+    """`granted`: call after `wait_seconds`, below 0 for a turn that was so long ago. Otherwise
+    nothing was taken, and asking again makes sense after `wait_seconds`; `narrow` tells that it is
+    the recipient who has to rest."""
 
     granted: bool
     wait_seconds: float

@@ -32,6 +32,16 @@ LOOK_SECONDS = 2.0
 FULL_SPEED = 29.0
 WORKERS = 3
 
+WHILE_IT_RAN = """
+SELECT count(*) / extract(epoch FROM max(sent_at) - min(sent_at)) FROM notifications
+WHERE channel = 'telegram' AND sent_at <= (
+    SELECT max(sent_at) FROM notifications WHERE kind = 'broadcast' AND channel = 'telegram'
+) AND sent_at >= (
+    SELECT min(sent_at) FROM notifications WHERE kind = 'broadcast' AND channel = 'telegram'
+)
+"""
+"""Messages of all kinds in a second, from the first of the broadcast to its last."""
+
 
 class Telegram(Process):
     """The Bot API stand-in in a process of its own, with Telegram's limits times a factor."""
@@ -146,11 +156,12 @@ def broadcast_to(
                 )
             )
             statuses = {row[0]: row[1] for row in rows}
+            sustained = connection.scalar(text(WHILE_IT_RAN))
     seconds = sorted(approvals.seconds)
     figures = {
         "sent": counts["sent"],
         "refused_429": counts["refused_429"],
-        "per_second": counts["sent"] / (counts["last_at"] - counts["first_at"]),
+        "per_second": float(sustained),
         "busiest_second": max(counts["per_second"]),
         "approvals": len(seconds),
         "approval_median": statistics.median(seconds),
@@ -159,7 +170,7 @@ def broadcast_to(
         "statuses": statuses,
         "counts": report["counts"],
     }
-    sys.stdout.write(f"\n{counts['per_second']}")
+    sys.stdout.write(f"\nin each second: {counts['per_second']}")
     sys.stdout.write(f"\n{users} users, limits x {factor}: {figures}\n")
     assert figures["lost"] == []
     assert figures["refused_429"] == 0

@@ -225,16 +225,21 @@ class _Engine:
 
     def _record_sent(self, left: Sequence[tuple[Sent, float]]) -> None:
         until = min(until for _, until in left)
-        self._record(until, lambda: delivery.record_sent([sent for sent, _ in left]))
+        self._insist(until, lambda: delivery.record_sent([sent for sent, _ in left]))
 
     def _record(self, until: float, note: Callable[[], None]) -> None:
-        """In a transaction; a database that is away is asked again while the lease lasts, since
-        what was sent and not recorded would be sent twice."""
+        def in_transaction() -> None:
+            with transaction():
+                note()
+
+        self._insist(until, in_transaction)
+
+    def _insist(self, until: float, record: Callable[[], None]) -> None:
+        """A database that is away is asked again while the lease lasts, since what was sent and not
+        recorded would be sent twice."""
         while True:
             try:
-                with transaction():
-                    note()
-                return
+                return record()
             except DATABASE_AWAY:
                 if time.monotonic() >= until + LONGEST_CALL_SECONDS:
                     raise

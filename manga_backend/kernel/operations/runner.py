@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from types import FrameType, TracebackType
@@ -70,6 +71,7 @@ def work(app: Flask, stop: Stop) -> None:
         )
         for name, sweep in sweepers.items()
     ]
+    gc.freeze()  # what start-up made stays: no collection need look through it again
     for thread in threads:
         thread.start()
     log.info("the worker is ready")

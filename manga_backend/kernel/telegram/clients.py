@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
-from collections.abc import Callable
 from functools import cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import urllib3
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from telebot import apihelper
-from urllib3.contrib.socks import SOCKSProxyManager
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
 
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
@@ -37,71 +22,35 @@ from manga_backend.kernel.telegram.errors import (
 )
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Menu, Reachability
+from manga_backend.kit.calls import Answer, Caller, CallFailed
 
 ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
 LONG_POLL_SECONDS = 25
 """Below the server's 50 s, so that a stop or a lost leadership is noticed in time."""
 CALL_SECONDS = 10
 CONNECT_SECONDS = 3
-LONGEST_CALL_SECONDS = 2 * CONNECT_SECONDS + CALL_SECONDS
-"""A name may have two addresses (IPv6 and IPv4), each tried for the time of a connection."""
+LONGEST_CALL_SECONDS = CALL_SECONDS + 1
 UPDATES_AT_ONCE = 100
-CONNECTIONS_KEPT = 64
 
 _JSON = {"Content-Type": "application/json"}
-_NO_RETRIES = urllib3.Retry(False)
 
 _calling = threading.local()
 """The client that calls in this thread: the library has one address and one proxy for all."""
 
 
 @cache
-def _manager(proxy: str) -> urllib3.PoolManager:
-    """Connections for all threads of this process."""
-    more: dict[str, Any] = {"maxsize": CONNECTIONS_KEPT, "ca_certs": DEFAULT_CA_BUNDLE_PATH}
-    if not proxy:
-        return urllib3.PoolManager(**more)
-    parts = urlsplit(proxy)
-    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    if parts.scheme.startswith("socks5"):
-        return SOCKSProxyManager(proxy, **more)
-    headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(address, proxy_headers=headers, **more)
-
-
-@cache
-def _door(address: str, proxy: str) -> Callable[..., urllib3.BaseHTTPResponse]:
-    """How the server at this address is asked: `(method, path, …)`.
-
-    The manager looks its pool up for each call, which takes time; only what goes in the clear
-    through an HTTP proxy needs it.
-    """
-    manager = _manager(proxy)
-    if isinstance(manager, urllib3.ProxyManager) and address.startswith("http:"):
-        return lambda method, path, **more: manager.urlopen(method, address + path, **more)
-    pool, base = manager.connection_from_url(address), urlsplit(address).path
-    return lambda method, path, **more: pool.urlopen(
-        method, base + path, assert_same_host=False, **more
-    )
-
-
-def _forget_connections() -> None:
-    _door.cache_clear()
-    _manager.cache_clear()
-
-
-# A child that wrote into its parent's connections would garble both.
-os.register_at_fork(after_in_child=_forget_connections)
+def _caller(proxy: str) -> Caller:
+    """Connections for all threads and clients of this process."""
+    return Caller(proxy)
 
 
 class _Answer:
     """What the library reads of an answer."""
 
-    def __init__(self, found: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, found: Answer) -> None:
         self.status_code = found.status
-        self.reason = found.reason
-        self.text = found.data.decode(errors="replace")
+        self.reason = ""
+        self.text = found.body.decode(errors="replace")
 
     def json(self) -> Any:
         return json.loads(self.text)
@@ -110,17 +59,17 @@ class _Answer:
 def _send(
     method: str, path: str, *, params: Any, timeout: tuple[float, float], **_: Any
 ) -> _Answer:
-    """The library's hook for the request itself. Its own way costs 3.5 times the processor time
-    (0.57 ms a call), and puts the text of a message into the address, which servers limit.
+    """The library's hook for the request itself. Its own way costs several times the processor
+    time, and puts the text of a message into the address, which servers limit.
     """
     client: BotClient = _calling.client
-    found = _door(client.address, client.proxy)(
+    found = _caller(client.proxy).send(
         method.upper(),
-        path,
-        body=json.dumps(params or {}),
+        client.address + path,
+        body=json.dumps(params or {}).encode(),
         headers=_JSON,
-        timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, timeout[0]), read=timeout[1]),
-        retries=_NO_RETRIES,
+        connect_seconds=min(CONNECT_SECONDS, timeout[0]),
+        total_seconds=timeout[1],
     )
     return _Answer(found)
 
@@ -257,9 +206,8 @@ class BotClient:
             raise TelegramAway(f"HTTP {status} without a Bot API answer", code=status) from None
         except apihelper.ApiInvalidJSONException:
             raise TelegramAway("the answer is not JSON") from None
-        except (HTTPError, OSError) as error:
-            # The text of the exception may hold the address and so the token.
-            raise TelegramAway(f"no connection ({_fault(error)})") from None
+        except CallFailed as failure:
+            raise TelegramAway(f"no connection ({failure.words})") from None
         except (KeyError, TypeError, ValueError) as error:
             raise TelegramAway(f"not a Bot API answer ({type(error).__name__})") from None
 
@@ -295,22 +243,3 @@ def _reachability(code: int, lower: str) -> Reachability:
     if "deactivated" in lower:
         return Reachability.DEACTIVATED
     return Reachability.BLOCKED  # by the person, or kicked from a group or channel
-
-
-def _fault(error: Exception) -> str:
-    """What kept us from an answer, without an address in it."""
-    if isinstance(error, ProxyError):
-        inner = error.original_error
-        return f"the proxy fails: {_fault(inner) if isinstance(inner, HTTPError) else inner}"
-    words = str(error).lower()
-    if "socks" in words or "proxy server" in words:  # PySocks has no type of its own for these
-        return f"the proxy fails: {'refused' if 'refused' in words else 'not let through'}"
-    if isinstance(error, NameResolutionError):
-        return "the name is not known"
-    if isinstance(error, NewConnectionError):  # also a ConnectTimeoutError, in urllib3 2
-        return "refused" if "refused" in words else "no route"
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-        return "timed out"
-    if isinstance(error, SSLError):
-        return f"TLS: {error}"
-    return type(error).__name__

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +19,6 @@ from manga_backend.kernel.telegram.errors import (
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit.app import App
-from manga_backend.kit.settings import ROOT
 from tests.kernel.factories import new_chat
 from tests.standins.proxies import HttpProxy, Socks5Proxy
 from tests.standins.telegram import BotApiStandIn
@@ -89,22 +86,6 @@ class TestText:
         telegram.open_chat(chat)
         client.send_message(chat, "ش" * 4096, None)
         assert telegram.messages(chat)[-1].text == "ش" * 4096
-
-
-FORKS = """
-import os
-from manga_backend.kernel.telegram.clients import _door
-before = _door("http://127.0.0.1:9", "")
-child = os.fork()
-if not child:
-    os._exit(_door("http://127.0.0.1:9", "") is before)
-assert os.waitpid(child, 0)[1] == 0 and _door("http://127.0.0.1:9", "") is before
-"""
-
-
-class TestFork:
-    def test_a_child_uses_no_connection_of_its_parent(self) -> None:
-        subprocess.run([sys.executable, "-c", FORKS], cwd=ROOT, check=True, timeout=60)
 
 
 class TestProxy:

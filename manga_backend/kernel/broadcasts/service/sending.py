@@ -18,7 +18,7 @@ from manga_backend.kernel.broadcasts.types import State
 from manga_backend.kernel.notifications.service import bulk
 from manga_backend.kernel.notifications.settings import NotificationSettings
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import read_in_index_order, session
 from manga_backend.kit.settings import CoreSettings, settings
 
 CHUNK = 500
@@ -130,6 +130,7 @@ def feed_next(broadcast_id: uuid.UUID, room: int | None = None) -> int:
         room = _most_ahead() - waiting
     if room is None or room <= 0:
         return 0
+    read_in_index_order()
     chunk = max(CHUNK, settings(NotificationSettings).per_second * CHUNK_SECONDS)
     last_id, count = queries.find_next_slice(broadcast, min(room, chunk))
     if count:
