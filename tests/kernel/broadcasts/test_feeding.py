@@ -142,6 +142,7 @@ class TestOnce:
         """What was not committed is as if it had never been: rows and cursor alike."""
         users = make_users(app, 23)
         monkeypatch.setattr(sending, "CHUNK", 5)
+        monkeypatch.setattr(sending, "CHUNK_SECONDS", 0)
         broadcast_id = start(app)
         for attempt in range(12):
             try:
@@ -161,6 +162,7 @@ class TestOnce:
     ) -> None:
         users = make_users(pg_app, 200)
         monkeypatch.setattr(sending, "CHUNK", 7)
+        monkeypatch.setattr(sending, "CHUNK_SECONDS", 0)
         broadcast_id = start(pg_app)
         at_once(4, lambda _: feed(pg_app))
         assert inboxes(pg_app, broadcast_id) == users
@@ -172,6 +174,7 @@ class TestOnce:
     ) -> None:
         users = make_users(pg_app, 300)
         monkeypatch.setattr(sending, "CHUNK", 3)
+        monkeypatch.setattr(sending, "CHUNK_SECONDS", 0)
         broadcast_id = start(pg_app)
 
         def act(number: int) -> None:

@@ -178,6 +178,12 @@ class TestRefused:
         assert words in (found.last_error or "")
 
 
+def keep_a_connection(api: Api) -> None:
+    """One call that went well leaves a connection open for the next."""
+    queue(api.app, new_chat(), "before")
+    api.deliver()
+
+
 class TestTrouble:
     @pytest.mark.parametrize(
         "trouble",
@@ -187,7 +193,7 @@ class TestTrouble:
             {"status": 409},
             {"status": 401},
             {"status": 404},
-            {"status": 500, "drop_connection": True},
+            {"status": 500, "drop_connection": True, "count": 2},
             {"status": 500, "garbage": True},
             {"status": 503, "delay": 0.5},
         ],
@@ -197,6 +203,7 @@ class TestTrouble:
         self, api: Api, trouble: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(clients, "CALL_SECONDS", 0.25)
+        keep_a_connection(api)
         chat = new_chat()
         row = queue(api.app, chat, "x")
         api.bot.fail_next("sendMessage", **trouble)
@@ -212,6 +219,15 @@ class TestTrouble:
         assert texts(api, chat) == ["x"]
         found = one(api.app, row)
         assert (found.status, found.attempts, found.last_error) == (Status.SENT, 2, None)
+
+    def test_a_kept_connection_that_was_closed_meanwhile_is_none(self, api: Api) -> None:
+        keep_a_connection(api)
+        chat = new_chat()
+        row = queue(api.app, chat, "x")
+        api.bot.fail_next("sendMessage", status=500, drop_connection=True)
+        api.deliver()
+        assert texts(api, chat) == ["x"]
+        assert (one(api.app, row).status, one(api.app, row).attempts) == (Status.SENT, 1)
 
     def test_an_answer_that_is_no_answer_is_trouble_too(self, api: Api) -> None:
         """Telegram took it, but said so in HTML: sent again, never lost."""
