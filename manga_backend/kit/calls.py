@@ -44,8 +44,10 @@ class Caller:
     with a login if it has one); the environment's proxies do not count. Thread-safe, and safe to be
     forked: a child opens connections of its own."""
 
-    def __init__(self, proxy: str = "") -> None:
+    def __init__(self, proxy: str = "", *, authorities: str = "") -> None:
+        """`authorities` is a file of certificates to trust in place of certifi's."""
         self._proxy = proxy
+        self._authorities = authorities or certifi.where()
         self._lock = threading.Lock()
         self._idle: list[pycurl.Curl] = []
         self._owner = os.getpid()
@@ -129,9 +131,8 @@ class Caller:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.PROXY, self._proxy)
         curl.setopt(pycurl.NOPROXY, "")
-        authorities = os.environ.get("SSL_CERT_FILE") or certifi.where()
-        curl.setopt(pycurl.CAINFO, authorities)
-        curl.setopt(pycurl.PROXY_CAINFO, authorities)
+        curl.setopt(pycurl.CAINFO, self._authorities)
+        curl.setopt(pycurl.PROXY_CAINFO, self._authorities)
         curl.setopt(pycurl.MAXFILESIZE, LARGEST_ANSWER_BYTES)
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)
         return curl

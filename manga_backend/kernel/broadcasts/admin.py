@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Response, abort, jsonify, redirect, request, url_for
 from flask_admin import expose
+from markupsafe import Markup
 from sqlalchemy import func, select
 
 from manga_backend.kernel.backoffice.admin import (
@@ -102,8 +103,13 @@ class BroadcastsView(PanelView):
     @expose("/<uuid:broadcast_id>")
     def one(self, broadcast_id: uuid.UUID) -> Any:
         report = queries.report(queries.get_broadcast(broadcast_id))
+        shown = {code: Markup(text) for code, text in report.texts.items()}  # noqa: S704  # checked when it was written
         return self.render(
-            "backoffice/broadcast.html", report=report, numbers=_numbers(report), State=State
+            "backoffice/broadcast.html",
+            report=report,
+            texts=shown,
+            numbers=_numbers(report),
+            State=State,
         )
 
     @expose("/<uuid:broadcast_id>/progress")

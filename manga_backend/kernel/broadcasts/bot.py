@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from manga_backend.kernel.broadcasts import messages, queries
 from manga_backend.kernel.broadcasts.domain import MAX_UNITS, text_for, utf16_units
 from manga_backend.kernel.broadcasts.errors import BroadcastNotFound
+from manga_backend.kernel.broadcasts.events import BroadcastEnded
 from manga_backend.kernel.broadcasts.models import STEPS
 from manga_backend.kernel.broadcasts.permissions import SEND_BROADCASTS
 from manga_backend.kernel.broadcasts.service import drafts
@@ -16,15 +17,16 @@ from manga_backend.kernel.broadcasts.service.commands import COMMANDS
 from manga_backend.kernel.broadcasts.types import Audience, Draft, Report, State
 from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.notifications.queries import list_told
-from manga_backend.kernel.notifications.service.edits import supersede_edits
-from manga_backend.kernel.notifications.service.outbox import edit_message, notify_chat
+from manga_backend.kernel.notifications.service.edits import edit_anew
+from manga_backend.kernel.notifications.service.outbox import notify_chat
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.types import Button, Command, Message, Press
-from manga_backend.kit.i18n import gettext, language, render
+from manga_backend.kit.i18n import gettext, in_language, language, local_digits, render
 from manga_backend.kit.principal import Forbidden
 from manga_backend.kit.settings import CoreSettings, settings
 
 WORD = "bc"
+ASK = "ask"
 SHOWN_UNITS = MAX_UNITS - 700
 """What the numbers and headings around the text leave of one message."""
 CUT_CHARACTERS = 500
@@ -55,6 +57,11 @@ def press(press: Press) -> str:
     except ValueError:
         raise BroadcastNotFound from None
     done = gettext("Done.")
+    if word == ASK:
+        _refresh_card(
+            press.sender.id, queries.report(queries.get_broadcast(broadcast_id)), asks=True
+        )
+        return gettext("Send this to the whole audience?")
     if word in COMMANDS:
         COMMANDS[word](broadcast_id, actor)
     elif word in list(Audience):
@@ -65,6 +72,17 @@ def press(press: Press) -> str:
         return gettext("Sent to you.")
     _refresh_card(press.sender.id, queries.report(queries.get_broadcast(broadcast_id)))
     return done
+
+
+def show_end(ended: BroadcastEnded) -> None:
+    """Every admin's last card of it shows how it ended."""
+    cards = {c.chat_id: c for c in list_told(messages.card_key(ended.broadcast_id))}
+    if not cards:
+        return
+    report = queries.report(queries.get_broadcast(ended.broadcast_id))
+    for card in cards.values():
+        with in_language(card.language):
+            edit_anew(card, _card(report))
 
 
 def _send_card(chat_id: int, report: Report) -> None:
@@ -78,17 +96,16 @@ def _send_card(chat_id: int, report: Report) -> None:
     )
 
 
-def _refresh_card(chat_id: int, report: Report) -> None:
-    """Where it stands; anew for an admin who has none."""
+def _refresh_card(chat_id: int, report: Report, *, asks: bool = False) -> None:
+    """Where it stands; anew for an admin who has none. `asks` whether to start it, really."""
     cards = [c for c in list_told(messages.card_key(report.id)) if c.chat_id == chat_id]
     if cards:
-        supersede_edits([cards[-1].id])
-        edit_message(cards[-1], _card(report))
+        edit_anew(cards[-1], _card(report, asks=asks))
     else:
         _send_card(chat_id, report)
 
 
-def _card(report: Report) -> Message:
+def _card(report: Report, *, asks: bool = False) -> Message:
     text = text_for(report.texts, None, settings(CoreSettings).default_language)
     if utf16_units(text) > SHOWN_UNITS:
         plain = Markup(text).striptags()  # noqa: S704  # checked when it was written
@@ -101,10 +118,10 @@ def _card(report: Report) -> Message:
         state=gettext(messages.STATE_NAMES[report.state]),
         audience=gettext(messages.AUDIENCE_NAMES[report.audience]),
     )
-    return Message(shown, _buttons(report))
+    return Message(shown, _buttons(report, asks=asks))
 
 
-def _buttons(report: Report) -> list[list[Button]]:
+def _buttons(report: Report, *, asks: bool) -> list[list[Button]]:
     def button(words: str, word: str) -> Button:
         return Button(words, data=f"{WORD}:{word}:{report.id.hex}")
 
@@ -114,10 +131,14 @@ def _buttons(report: Report) -> list[list[Button]]:
 
     steps = STEPS[report.state]
     cancel = [button(gettext("Cancel the broadcast"), "cancel")] if State.CANCELLED in steps else []
+    if report.state is State.DRAFT and asks:
+        number = local_digits(str(report.counts.audience))
+        really = gettext("Yes, send to %(number)s users", number=number)
+        return [[button(really, "start")], [button(gettext("Not yet"), "refresh")]]
     if report.state is State.DRAFT:
         every = [[choice(audience)] for audience in Audience]
         test = button(gettext("Test to me"), "test")
-        begin = button(gettext("Start sending"), "start")
+        begin = button(gettext("Start sending"), ASK)
         return [*every, [test, begin], cancel]
     if report.state is State.RUNNING:
         step = button(gettext("Pause"), "pause")

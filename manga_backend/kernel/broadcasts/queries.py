@@ -56,6 +56,19 @@ def list_running_ids() -> list[uuid.UUID]:
     )
 
 
+def list_cancelled_since(moment: datetime) -> list[Broadcast]:
+    """Cancelled ones whose messages can still be counted."""
+    return list(
+        session().scalars(
+            select(Broadcast).where(
+                Broadcast.state == State.CANCELLED,
+                Broadcast.started_at.is_not(None),
+                Broadcast.finished_at >= moment,
+            )
+        )
+    )
+
+
 def _aimed_at(
     audience: Audience, product: str | None, at: datetime, user_id: ColumnElement[int]
 ) -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.errors import InvalidCredentials, SessionNotFound
+from manga_backend.kernel.identity.messages import REACHABILITY_WORDS
 from manga_backend.kernel.identity.models import Session
 from manga_backend.kernel.identity.permissions import (
     BAN_USERS,
@@ -32,6 +33,7 @@ from manga_backend.kernel.identity.routes import PANEL_SESSION, device
 from manga_backend.kernel.identity.service import accounts, sessions
 from manga_backend.kernel.identity.service.tokens import same_salt
 from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
+from manga_backend.kernel.telegram.queries import find_reachability
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext
@@ -146,6 +148,9 @@ class UsersView(ListView):
     def render(self, template: str, **kwargs: Any) -> Any:
         user = kwargs.get("model")
         if template == self.details_template and user is not None:
+            if user.telegram_id is not None:
+                words = REACHABILITY_WORDS[find_reachability(user.telegram_id)]
+                kwargs["reachability"] = gettext(words)
             kwargs["live_sessions"] = queries.list_live_sessions(user.id)
             kwargs["roles"] = [r for r in Role if r.rank <= Role(current_visitor().role).rank]
             kwargs["may"] = {

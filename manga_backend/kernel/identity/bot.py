@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.errors import LinkCodeInvalid, TelegramIdTaken
+from manga_backend.kernel.identity.messages import REACHABILITY_WORDS
 from manga_backend.kernel.identity.service.accounts import set_language
 from manga_backend.kernel.identity.service.telegram import verify_telegram_id
-from manga_backend.kernel.telegram.queries import reachability_of
+from manga_backend.kernel.telegram.queries import find_reachability
 from manga_backend.kernel.telegram.service.menu import commands_for
-from manga_backend.kernel.telegram.types import Button, Command, Message, Press, Reachability
+from manga_backend.kernel.telegram.types import Button, Command, Message, Press
 from manga_backend.kit.i18n import (
     LANGUAGES_BY_CODE,
-    N_,
     gettext,
     in_language,
     language,
@@ -21,13 +21,6 @@ from manga_backend.kit.i18n import (
 from manga_backend.kit.settings import CoreSettings, settings
 
 NEWEST = 5
-REACHABILITY_WORDS = {
-    Reachability.UNKNOWN: N_("Telegram: not tried yet"),
-    Reachability.ENABLED: N_("Telegram: reachable"),
-    Reachability.NEEDS_START: N_("Telegram: has not pressed Start"),
-    Reachability.BLOCKED: N_("Telegram: blocked the bot"),
-    Reachability.DEACTIVATED: N_("Telegram: account is gone"),
-}
 
 
 def start(command: Command) -> Message:
@@ -88,9 +81,7 @@ def users(command: Command) -> Message:
     user = queries.get_user_by_username(command.argument.removeprefix("@"))
     words = None
     if user.telegram_id is not None:
-        known = reachability_of([user.telegram_id])
-        state = known.get(user.telegram_id, Reachability.UNKNOWN)
-        words = gettext(REACHABILITY_WORDS[state])
+        words = gettext(REACHABILITY_WORDS[find_reachability(user.telegram_id)])
     return Message(render("messages/user.html", language(), user=user, reachability=words))
 
 

@@ -67,7 +67,8 @@ def doctor() -> None:
 
 def _examine(config: TelegramSettings) -> Iterator[Finding]:
     if not config.token:
-        yield False, "TELEGRAM_BOT_TOKEN is not set; make a bot with @BotFather"
+        words = "TELEGRAM_BOT_TOKEN is not set; make a bot with @BotFather"
+        yield False, f"{words} (until then `make run` talks to a stand-in of its own)"
         return
     via = f" through {_without_login(config.proxy)}" if config.proxy else ""
     address = f"{_without_login(config.api_url)}{via}"
@@ -75,7 +76,7 @@ def _examine(config: TelegramSettings) -> Iterator[Finding]:
     try:
         me = client.get_me()
     except TelegramError as error:
-        yield False, f"{address}: {in_words(error)}"
+        yield False, f"{address}: {in_words(error, client)}"
         return
     yield True, f"{address} answers; the token is that of @{me.get('username')}"
     yield True, f"TELEGRAM_MODE is {config.mode}"
@@ -83,7 +84,7 @@ def _examine(config: TelegramSettings) -> Iterator[Finding]:
         try:
             yield from examine(config, client, int(me["id"]))
         except TelegramError as error:
-            yield False, in_words(error)
+            yield False, in_words(error, client)
         except SQLAlchemyError as error:
             yield False, f"the database is away ({type(error).__name__}): who reads is not known"
 

@@ -55,3 +55,8 @@ def reachability_of(chat_ids: Collection[int]) -> dict[int, Reachability]:
         )
     )
     return {row[0]: row[1] for row in rows}
+
+
+def find_reachability(chat_id: int) -> Reachability:
+    """What is known of one chat."""
+    return reachability_of([chat_id]).get(chat_id, Reachability.UNKNOWN)

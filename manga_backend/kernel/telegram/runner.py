@@ -22,7 +22,7 @@ from manga_backend.kernel.telegram.errors import (
 )
 from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service import menu, poller, updates
-from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.settings import OFFICIAL_API, TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import DATABASE_AWAY, reading, transaction
 from manga_backend.kit.events import publish
@@ -160,7 +160,7 @@ class _Care:
 
     def _note_if_possible(self, error: TelegramError) -> float:
         try:
-            self._note(in_words(error), type(error).__name__)
+            self._note(in_words(error, self._client), type(error).__name__)
         except DATABASE_AWAY as away:
             self._database.begins(str(away).splitlines()[0])
         return self._pause(error)
@@ -300,7 +300,7 @@ class WebhookWatch(_Care):
         return f"Telegram can't bring updates: {info.get('last_error_message')}"
 
 
-def in_words(error: TelegramError) -> str:
+def in_words(error: TelegramError, client: BotClient) -> str:
     """What went wrong and what to do, for people."""
     if isinstance(error, TelegramUnauthorized):
         return "TELEGRAM_BOT_TOKEN is refused (401); check it with @BotFather"
@@ -310,4 +310,10 @@ def in_words(error: TelegramError) -> str:
         return "too many requests (429)"
     if isinstance(error, TelegramRefused):
         return f"Telegram refuses: {error.description}"
-    return f"unreachable: {error.description}; is api.telegram.org filtered here?"
+    if client.proxy:
+        what = "is TELEGRAM_PROXY right, and does it run?"
+    elif client.address != OFFICIAL_API:
+        what = "is TELEGRAM_API_URL right, and does that server run?"
+    else:
+        what = "is api.telegram.org filtered here?"
+    return f"unreachable: {error.description}; {what}"

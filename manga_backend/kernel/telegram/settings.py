@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from manga_backend.kit.settings import CoreSettings, Env
 
+OFFICIAL_API = "https://api.telegram.org"
 WEBHOOK_PATH = "/telegram/webhook"
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -42,7 +43,7 @@ def load(env: Env, core: CoreSettings) -> TelegramSettings:
     token = env.str("TELEGRAM_BOT_TOKEN", "") or ""
     if token and not re.fullmatch(r"\d+:\S+", token):
         env.complain("TELEGRAM_BOT_TOKEN", "must be <digits>:<text>")
-    api_url = (env.str("TELEGRAM_API_URL", "") or "https://api.telegram.org").rstrip("/")
+    api_url = (env.str("TELEGRAM_API_URL", "") or OFFICIAL_API).rstrip("/")
     if not re.fullmatch(r"https?://\S+", api_url):
         env.complain("TELEGRAM_API_URL", "must be the part before /bot<token>/<method>")
     ids: list[int] = []

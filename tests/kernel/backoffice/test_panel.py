@@ -10,8 +10,11 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from manga_backend.kernel.identity.types import Role
+from manga_backend.kernel.telegram.service.chats import note_reachability
+from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit.app import App
 from tests.conftest import Deployment
+from tests.kernel.factories import at_work
 from tests.standins.telegram import BotApiStandIn
 from tests.support import PASSWORD, Api, Reader, new_hash
 from tests.variants import variant_api
@@ -292,6 +295,15 @@ class TestWork:
         panel.post(f"/admin/users/unban/{api.user_id(reader)}")
         reader.sign_in()
         assert reader.get("/api/user/status").status_code == 200
+
+    def test_tells_whether_the_user_can_be_written_to(self, api: Api) -> None:
+        reader, boss = api.reader(), api.staff()
+        page = f"/admin/users/details/?id={api.user_id(reader)}"
+        panel = Panel(api, boss.username)
+        assert "Telegram: not tried yet" in panel.get(page).text
+        with at_work(api.app):
+            note_reachability(reader.telegram_id, Reachability.BLOCKED)
+        assert "Telegram: blocked the bot" in panel.get(page).text
 
     def test_stored_text_is_harmless(self, api: Api) -> None:
         reader, boss = api.reader(), api.staff()

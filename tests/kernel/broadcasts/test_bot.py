@@ -132,15 +132,21 @@ class TestButtons:
         assert press(api, chat, "Test to me") == "Sent to you."
         assert api.bot.messages(chat)[-1].text == "news"
 
-        assert press(api, chat, "Start sending") == "Done."
+        assert press(api, chat, "Start sending") == "Send this to the whole audience?"
+        assert labels(card(api, chat)) == ["Yes, send to 4 users", "Not yet"]
+        assert messages(api.app, only(api).id) == []
+        press(api, chat, "Not yet")
+        assert "Start sending" in labels(card(api, chat))
+        press(api, chat, "Start sending")
+        assert press(api, chat, "Yes") == "Done."
         assert labels(card(api, chat)) == ["Pause", "Refresh", "Cancel the broadcast"]
         press(api, chat, "Pause")
         assert labels(card(api, chat)) == ["Resume", "Refresh", "Cancel the broadcast"]
         assert "Paused" in card(api, chat).text
         press(api, chat, "Resume")
         api.deliver()
-        feed(api.app)
-        press(api, chat, "Refresh")
+        feed(api.app)  # finds that all has left
+        api.deliver()
         done = [m for m in api.bot.messages(chat) if "Finished" in m.text]
         assert len(done) == 1
         assert done[0].buttons == []
@@ -149,15 +155,25 @@ class TestButtons:
         assert set(users) < set(told)
         assert len(told) == 4
 
-    def test_cancel_ends_it(self, api: Api, chat: int) -> None:
+    def test_cancel_ends_it_on_the_cards_of_all_admins(self, api: Api, chat: int) -> None:
         say(api, chat, "/broadcast news")
+        other = new_chat()
+        make_user(api.app, role=Role.ADMIN, telegram_id=other, verified=True)
+        api.bot.add_person(other, language_code="en")
+        api.bot.send_text(other, "hello")
+        press_raw(api, other, f"bc:refresh:{only(api).id.hex}")
         press(api, chat, "Cancel the broadcast")
         assert report(api.app, only(api).id).state is State.CANCELLED
+        for admin in (chat, other):
+            (shown,) = [m for m in api.bot.messages(admin) if "news" in m.text and m.from_bot]
+            assert "Cancelled" in shown.text
+            assert shown.buttons == []
 
     def test_a_button_of_the_past_says_what_is_now(self, api: Api, chat: int) -> None:
         say(api, chat, "/broadcast news")
         broadcast_id = only(api).id
         press(api, chat, "Start sending")
+        press(api, chat, "Yes")
         for word in ("start", "all", "resume"):
             shown = press_raw(api, chat, f"bc:{word}:{broadcast_id.hex}")
             assert shown == (

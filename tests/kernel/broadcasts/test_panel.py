@@ -50,6 +50,14 @@ def state_of(api: Api, broadcast_id: uuid.UUID) -> State:
     return report(api.app, broadcast_id).state
 
 
+class TestPreview:
+    def test_shows_it_as_readers_see_it_and_as_it_was_typed(self, panel: Panel, api: Api) -> None:
+        broadcast_id = write(api.app, '<b>New</b> &lt;3 <a href="https://manga.example">here</a>')
+        page = panel.get(f"{ROOT}/{broadcast_id}").text
+        assert '<b>New</b> &lt;3 <a href="https://manga.example">here</a>' in page
+        assert "&lt;b&gt;New&lt;/b&gt; &amp;lt;3" in page
+
+
 class TestRights:
     def test_support_reads_and_sends_nothing(self, api: Api) -> None:
         broadcast_id = write(api.app, "for your eyes")

@@ -13,7 +13,7 @@ import pytest
 import time_machine
 
 from manga_backend.kernel.backoffice.types import Actor, Channel
-from manga_backend.kernel.broadcasts import queries
+from manga_backend.kernel.broadcasts import jobs, queries
 from manga_backend.kernel.broadcasts.errors import (
     BotIsOff,
     BroadcastNotFound,
@@ -24,7 +24,8 @@ from manga_backend.kernel.broadcasts.models import STEPS, Broadcast
 from manga_backend.kernel.broadcasts.service import drafts, sending
 from manga_backend.kernel.broadcasts.types import Audience, Draft, State
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.notifications.types import Priority, Status
+from manga_backend.kernel.notifications.service import delivery
+from manga_backend.kernel.notifications.types import Priority, Sent, Status
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
@@ -111,6 +112,10 @@ class TestCreate:
         assert set(refused.value.errors or {}) == fields
         assert count(app, Broadcast) == 0
         assert audited(app) == []
+
+    def test_line_ends_of_a_form_become_bare(self, app: App) -> None:
+        broadcast_id = write(app, "one\r\ntwo\rthree\n")
+        assert report(app, broadcast_id).texts == {"en": "one\ntwo\nthree"}
 
 
 class TestEdit:
@@ -287,6 +292,22 @@ class TestPauseAndCancel:
         found = report(app, broadcast_id)
         assert found.finished_at is not None
         assert (found.counts.cancelled, found.counts.waiting, found.percent) == (5, 0, 0)
+
+    def test_what_was_in_flight_at_the_end_is_counted_by_the_hour(self, app: App) -> None:
+        make_users(app, 2)
+        broadcast_id = start(app)
+        with at_work(app):
+            first, _second = delivery.claim_due(10)
+        with at_work(app):
+            sending.cancel(broadcast_id, BOSS)
+        with at_work(app):
+            delivery.record_sent([Sent(first, 7)])
+        with app.app_context():
+            jobs.settle()
+            jobs.settle()
+        with at_work(app) as current:
+            kept = current.get_one(Broadcast, broadcast_id).outcome
+        assert kept == {"sent": 1, "cancelled": 1}
 
 
 class TestAudience:

@@ -19,6 +19,7 @@ from manga_backend.kernel.notifications.domain import (
 )
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.service import delivery, outbox
+from manga_backend.kernel.notifications.service.edits import edit_anew
 from manga_backend.kernel.notifications.types import (
     Channel,
     Contact,
@@ -310,6 +311,48 @@ class TestLease:
         with at_work(app):
             delivery.record_sent([Sent(held, 5)])
         assert len(claim(app, 100)) == 20
+
+
+class TestEditsOfOneMessage:
+    """Two workers must not bring an older text after a newer one."""
+
+    def edit_under_way(self, app: App) -> tuple[int, Outgoing]:
+        row = queue(app, new_chat())
+        claim(app)
+        with at_work(app) as current:
+            delivery.record_sent([Sent(as_claimed(app, row), 5)])
+            outbox.edit_message(current.get_one(Notification, row), Message("older"))
+        with at_work(app):
+            (held,) = delivery.claim_due(10)
+        return row, held
+
+    @pytest.mark.parametrize("superseded", [True, False])
+    def test_the_newer_waits_for_what_is_being_sent(self, app: App, superseded: bool) -> None:
+        row, held = self.edit_under_way(app)
+        with at_work(app) as current:
+            edit = edit_anew if superseded else outbox.edit_message
+            edit(current.get_one(Notification, row), Message("newer"))
+        assert claim(app) == []
+        with at_work(app):
+            delivery.record_sent([Sent(held, None)])
+        with time_machine.travel(clock.now() + delivery.WAIT_FOR_ORIGINAL), at_work(app):
+            (newer,) = delivery.claim_due(10)
+        assert newer.text == "newer"
+
+    def test_a_killed_sender_holds_it_up_for_a_lease_and_no_longer(self, app: App) -> None:
+        row, _held = self.edit_under_way(app)
+        with at_work(app) as current:
+            edit_anew(current.get_one(Notification, row), Message("newer"))
+        with time_machine.travel(clock.now() + delivery.LEASE), at_work(app):
+            assert [out.text for out in delivery.claim_due(10)] == ["newer"]
+
+    def test_one_that_failed_holds_up_nothing(self, app: App) -> None:
+        row, held = self.edit_under_way(app)
+        with at_work(app) as current:
+            delivery.record_failed(held, "HTTP 500")
+            edit_anew(current.get_one(Notification, row), Message("newer"))
+        with at_work(app):
+            assert [out.text for out in delivery.claim_due(10)] == ["newer"]
 
 
 class TestNextAttempt:

@@ -79,6 +79,14 @@ class TestDoctor:
             (line,) = faults(app)
         assert "http://127.0.0.1:9" in line
         assert "refused" in line
+        assert "is TELEGRAM_API_URL right" in line
+
+    def test_the_proxy_does_not_answer(
+        self, on_sqlite: Deployment, telegram: BotApiStandIn
+    ) -> None:
+        with talking(on_sqlite, telegram, TELEGRAM_PROXY="http://127.0.0.1:9") as app:
+            (line,) = faults(app)
+        assert "is TELEGRAM_PROXY right" in line
 
     def test_names_the_proxy_without_its_password(
         self, on_sqlite: Deployment, telegram: BotApiStandIn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import asdict, replace
 from typing import Any
@@ -26,6 +27,8 @@ from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext, local_digits
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.settings import LANGUAGES
+
+_BARE_LINE_ENDS = re.compile("\r\n?")
 
 
 def create_broadcast(draft: Draft, actor: Actor) -> Broadcast:
@@ -112,9 +115,9 @@ def _chat_of(actor: Actor) -> int:
 
 
 def _checked(draft: Draft) -> Draft:
-    """Without blanks around the texts; InvalidInput names all that is wrong."""
+    """With bare line ends and no blanks around the texts; InvalidInput names what is wrong."""
     errors: dict[str, list[str]] = {}
-    texts = {code: text.strip() for code, text in draft.texts.items()}
+    texts = {code: _BARE_LINE_ENDS.sub("\n", t).strip() for code, t in draft.texts.items()}
     if not texts:
         errors["texts"] = [gettext("Write the text in at least one language.")]
     for code, text in texts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -12,6 +13,7 @@ from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.broadcasts import queries
 from manga_backend.kernel.broadcasts.domain import texts_by_language
 from manga_backend.kernel.broadcasts.errors import StepNotAllowed
+from manga_backend.kernel.broadcasts.events import BroadcastEnded
 from manga_backend.kernel.broadcasts.messages import KIND, subject_key
 from manga_backend.kernel.broadcasts.models import STEPS, Broadcast
 from manga_backend.kernel.broadcasts.types import State
@@ -19,12 +21,14 @@ from manga_backend.kernel.notifications.service import bulk
 from manga_backend.kernel.notifications.settings import NotificationSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import read_in_index_order, session
+from manga_backend.kit.events import publish
 from manga_backend.kit.settings import CoreSettings, settings
 
 CHUNK = 500
 CHUNK_SECONDS = 5
 """Users of one transaction, at least and in time: what a kill -9 has done again, how long a pause
 has to wait, and more than goes until the feeder looks."""
+SETTLES_WITHIN = timedelta(days=2)
 AHEAD_SECONDS = 10
 """How much sending waits in the outbox: enough to survive a pause of the feeder, and little enough
 that a broadcast fills no table before its time."""
@@ -92,7 +96,7 @@ def _step(
         feed_next(broadcast_id, _most_ahead())
     elif after is State.CANCELLED:
         bulk.cancel(subject_key(broadcast_id))
-        broadcast.outcome = queries.fates(broadcast)
+        _note_end(broadcast)
     record_audit(
         actor,
         action,
@@ -101,6 +105,21 @@ def _step(
         after={"state": after.value, "audience": broadcast.audience_size},
     )
     return broadcast
+
+
+def _note_end(broadcast: Broadcast) -> None:
+    broadcast.outcome = queries.fates(broadcast)
+    session().flush()
+    publish(BroadcastEnded(broadcast_id=broadcast.id))
+
+
+def settle_outcomes() -> None:
+    """Count anew what became of the messages of broadcasts that were cancelled lately: those in
+    flight then have left since. May run twice."""
+    since = clock.now() - SETTLES_WITHIN
+    for broadcast in queries.list_cancelled_since(since):
+        broadcast.outcome = queries.fates(broadcast)
+    session().flush()
 
 
 def _most_ahead() -> int:
@@ -145,6 +164,6 @@ def feed_next(broadcast_id: uuid.UUID, room: int | None = None) -> int:
         broadcast.cursor = last_id
     elif waiting == 0:
         broadcast.state, broadcast.finished_at = State.FINISHED, clock.now()
-        broadcast.outcome = queries.fates(broadcast)
+        _note_end(broadcast)
     current.flush()
     return room - count if count else 0

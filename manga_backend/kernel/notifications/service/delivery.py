@@ -69,7 +69,8 @@ def _lock_due(now: datetime, limit: int) -> Sequence[Row[Any]]:
 
 def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
     """Every row is leased, or put off, or given up: none of them is due any more."""
-    originals = _originals([row.edits_id for row in rows if row.edits_id is not None])
+    edited = [row.edits_id for row in rows if row.edits_id is not None]
+    originals, under_way = _originals(edited), _edits_under_way(edited, now)
     states = reachability_of({row.chat_id for row in rows})
     until = now + LEASE
     claimed = []
@@ -87,6 +88,9 @@ def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
                     waiting.setdefault(again, []).append(row.id)
                 else:
                     orphaned.append(row.id)
+                continue
+            if any(row.id > before for before in under_way.get(row.edits_id, ())):
+                waiting.setdefault(now + WAIT_FOR_ORIGINAL, []).append(row.id)
                 continue
         state = states.get(row.chat_id, Reachability.UNKNOWN)
         if not state.is_open and row.priority > Priority.DECISION:
@@ -113,6 +117,23 @@ def _lease(rows: Sequence[Row[Any]], now: datetime) -> list[Outgoing]:
     leased = [out.id for out in claimed]
     _set(leased, status=Status.NEW, due_at=until, attempts=Notification.attempts + 1)
     return claimed
+
+
+def _edits_under_way(original_ids: list[int], now: datetime) -> dict[int, list[int]]:
+    """Original → its edits that somebody may be sending: leased, though perhaps superseded since.
+    Whatever is edited into the same message later waits, or the older one might come last."""
+    if not original_ids:
+        return {}
+    edits = select(Notification.edits_id, Notification.id).where(
+        Notification.edits_id.in_(original_ids),
+        Notification.status.in_((Status.NEW, Status.CANCELLED)),
+        Notification.attempts > 0,
+        Notification.due_at > now,
+    )
+    found: dict[int, list[int]] = {}
+    for original_id, edit_id in session().execute(edits):
+        found.setdefault(original_id or 0, []).append(edit_id)
+    return found
 
 
 def _set(ids: list[int], **values: Any) -> None:
