@@ -17,6 +17,7 @@ from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.coupons import wiring as coupons
+from manga_backend.kernel.money.ledger import wiring as ledger
 from manga_backend.kernel.money.payments import wiring as payments
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import gifts, offers
@@ -43,6 +44,7 @@ KERNEL = (
     notifications,
     identity,
     approvals,
+    ledger,
     coupons,
     payments,
     memberships,

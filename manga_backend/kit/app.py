@@ -52,15 +52,16 @@ class App(Flask):
     api: Api
 
     def dispatch_request(self) -> Any:
-        """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing."""
+        """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing.
+
+        A view that clashed with another request in the database runs again."""
         if request.method in SAFE_METHODS:
             with database.reading():
                 try:
                     return super().dispatch_request()
                 finally:
                     database.rollback()
-        with database.transaction():
-            return super().dispatch_request()
+        return database.in_transaction(super().dispatch_request)
 
 
 def create(settings_by_kind: dict[type, Any], version: str) -> App:

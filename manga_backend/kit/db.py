@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uuid_utils.compat
 from flask import Flask
@@ -42,6 +44,8 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, regi
 from manga_backend.kit.settings import ROOT, CoreSettings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 READS = "reads"
 SQLITE_BUSY_SECONDS = 15
@@ -288,6 +292,37 @@ def serialize_on(name: str) -> None:
         current.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
         )
+
+
+MOST_TRIES = 4
+_CLASHES = {"40001", "40P01"}
+"""serialization_failure and deadlock_detected (PostgreSQL, appendix A)."""
+
+
+def clashed(error: BaseException) -> bool:
+    """Whether PostgreSQL broke off a transaction because of another one: done again it may pass."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) in _CLASHES
+
+
+def in_transaction(work: Callable[[], T]) -> T:
+    """`work` in a transaction of its own, done again when it clashed with another one; so it must
+    do nothing but change the database."""
+    for attempt in range(1, MOST_TRIES + 1):
+        try:
+            with transaction():
+                return work()
+        except DBAPIError as error:
+            if attempt == MOST_TRIES or not clashed(error):
+                raise
+            time.sleep(random.uniform(0, 0.02) * attempt)  # noqa: S311
+    raise AssertionError("unreachable")
+
+
+def one_snapshot() -> None:
+    """Let all statements of the transaction that begins here see one state of the database."""
+    current = session()
+    if current.get_bind().dialect.name == "postgresql":
+        current.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
 def read_in_index_order() -> None:

@@ -18,11 +18,11 @@ import redis
 from flask import Flask, current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import Text
+from sqlalchemy import Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import Model, after_commit, transaction
+from manga_backend.kit.db import Model, after_commit, read_one, transaction
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
@@ -223,6 +223,12 @@ def run_schedule(name: str) -> None:
             row.started_at = started
             row.duration_ms = int((time.monotonic() - begun) * 1000)
             row.error = error
+
+
+def last_error_of(schedule: str) -> str | None:
+    """What went wrong when a schedule last ran; None when it went well or never ran."""
+    run = read_one(select(ScheduledRun.error).where(ScheduledRun.name == schedule), {})
+    return run["error"] if run else None
 
 
 def scheduler(app: Flask, stop: Stop) -> None:

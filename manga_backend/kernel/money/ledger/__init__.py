@@ -1,0 +1,1 @@
+"""The book: accounts, transfers between them, wallets."""

@@ -1,0 +1,214 @@
+"""Moving money: all of it or none of it, once for each key, and never below zero."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select, update
+
+from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.money.ledger import queries
+from manga_backend.kernel.money.ledger.errors import (
+    NotEnoughMoney,
+    TransferKeyReused,
+    TransferNotPending,
+)
+from manga_backend.kernel.money.ledger.models import TRANSFER_STEPS, Account, Transfer
+from manga_backend.kernel.money.ledger.types import (
+    AccountKind,
+    Move,
+    TransferKind,
+    TransferState,
+)
+from manga_backend.kit import clock
+from manga_backend.kit.db import insert_or, session
+from manga_backend.kit.money import EXPONENTS
+
+PARTS = 8
+"""A busy account of ours is that many rows, so that payments at once seldom wait for one."""
+
+
+def wallet_account(user_id: int, currency: str) -> int:
+    """The id of a user's wallet, made when it is first needed. May run at once."""
+    return _account(f"wallet:{user_id}:{currency}", AccountKind.WALLET, currency, user_id)
+
+
+def own_account(kind: AccountKind, name: str, currency: str, key: str) -> int:
+    """The id of one part of an account of ours (`received:tron`); `key` decides which part, so that
+    the same transfer always finds the same one."""
+    part = zlib.crc32(key.encode()) % PARTS
+    stem = f"{kind.value}:{name}:{currency}" if name else f"{kind.value}:{currency}"
+    return _account(f"{stem}#{part}", kind, currency, None)
+
+
+def _account(code: str, kind: AccountKind, currency: str, user_id: int | None) -> int:
+    if currency not in EXPONENTS:
+        raise ValueError(f"unknown currency {currency!r}")
+    current = session()
+    wanted = select(Account.id).where(Account.code == code)
+    found = current.scalar(wanted)
+    if found is None:
+        new = {
+            "code": code,
+            "kind": kind,
+            "currency": currency,
+            "user_id": user_id,
+            "debits_posted": 0,
+            "credits_posted": 0,
+            "debits_pending": 0,
+            "credits_pending": 0,
+            "created_at": clock.now(),
+        }
+        current.execute(insert_or(Account).values(new).on_conflict_do_nothing())
+        found = current.scalar(wanted)
+    assert found is not None
+    return found
+
+
+def transfer(moves: Sequence[Move]) -> list[Transfer]:
+    """Post transfers together, in the running transaction.
+
+    Locks all their accounts in the order of ids, so that transfers at once wait and never lock each
+    other out. A key that was booked before with the same numbers changes nothing and gives what was
+    booked; with other numbers it is TransferKeyReused. NotEnoughMoney when a wallet would go below
+    zero: then none of them is made.
+    """
+    return _book(moves, TransferState.POSTED)
+
+
+def reserve(moves: Sequence[Move]) -> list[Transfer]:
+    """Keep the amounts for transfers that are posted or voided later. As `transfer` in all else."""
+    return _book(moves, TransferState.PENDING)
+
+
+def post(key: str) -> Transfer:
+    """Make a reserved transfer final. Once: the second call is refused with TransferNotPending."""
+    return _settle(key, TransferState.POSTED)
+
+
+def void(key: str) -> Transfer:
+    """Let a reserved transfer go. Once: the second call is refused with TransferNotPending."""
+    return _settle(key, TransferState.VOIDED)
+
+
+def _book(moves: Sequence[Move], state: TransferState) -> list[Transfer]:
+    accounts = _lock(
+        account for m in moves for account in (m.debit_account_id, m.credit_account_id)
+    )
+    booked = []
+    for move in moves:
+        known = queries.find_transfer(move.key)
+        if known is not None:
+            _check_same(known, move)
+            booked.append(known)
+            continue
+        debited, credited = accounts[move.debit_account_id], accounts[move.credit_account_id]
+        if debited.kind is AccountKind.WALLET and _available(debited) < move.amount:
+            raise NotEnoughMoney
+        if state is TransferState.POSTED:
+            debited.debits_posted += move.amount
+            credited.credits_posted += move.amount
+        else:
+            debited.debits_pending += move.amount
+            credited.credits_pending += move.amount
+        row = _new(move, state)
+        row.debit_after, row.credit_after = _left(debited), _left(credited)
+        booked.append(row)
+        session().add(row)
+        session().flush()  # so that a key that stands twice among the moves is found
+    return booked
+
+
+def _left(account: Account) -> int | None:
+    return _available(account) if account.kind is AccountKind.WALLET else None
+
+
+def _new(move: Move, state: TransferState) -> Transfer:
+    now = clock.now()
+    return Transfer(
+        key=move.key,
+        kind=move.kind,
+        state=state,
+        debit_account_id=move.debit_account_id,
+        credit_account_id=move.credit_account_id,
+        amount=move.amount,
+        currency=move.currency,
+        subject=move.subject,
+        note=move.note,
+        actor=move.actor,
+        created_at=now,
+        settled_at=None if state is TransferState.PENDING else now,
+    )
+
+
+def _check_same(known: Transfer, move: Move) -> None:
+    """The same key for another amount or other people is a mistake, and never silently kept."""
+    same = (known.kind, known.amount, known.currency) == (move.kind, move.amount, move.currency)
+    accounts = (known.debit_account_id, known.credit_account_id)
+    if not same or accounts != (move.debit_account_id, move.credit_account_id):
+        raise TransferKeyReused
+
+
+def _available(account: Account) -> int:
+    return account.credits_posted - account.debits_posted - account.debits_pending
+
+
+def _lock(account_ids: Iterable[int]) -> dict[int, Account]:
+    """Their rows as they stand now, locked in the order of their ids."""
+    wanted = sorted(set(account_ids))
+    rows = session().scalars(
+        select(Account)
+        .where(Account.id.in_(wanted))
+        .order_by(Account.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {account.id: account for account in rows}
+
+
+def _settle(key: str, to: TransferState) -> Transfer:
+    found = queries.get_transfer(key)
+    accounts = _lock((found.debit_account_id, found.credit_account_id))
+    sources = [state for state, targets in TRANSFER_STEPS.items() if to in targets]
+    moved = session().execute(
+        update(Transfer)
+        .where(Transfer.id == found.id, Transfer.state.in_(sources))
+        .values(state=to, settled_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+    if not moved.rowcount:  # type: ignore[attr-defined]
+        raise TransferNotPending
+    debited, credited = accounts[found.debit_account_id], accounts[found.credit_account_id]
+    debited.debits_pending -= found.amount
+    credited.credits_pending -= found.amount
+    if to is TransferState.POSTED:
+        debited.debits_posted += found.amount
+        credited.credits_posted += found.amount
+    session().flush()
+    session().refresh(found)
+    return found
+
+
+def correct(
+    user_id: int, amount: int, currency: str, *, key: str, note: str, actor: Actor
+) -> Transfer:
+    """By an admin: put so much into a wallet, or with a negative amount take it out.
+
+    NotEnoughMoney. The caller audits it.
+    """
+    wallet = wallet_account(user_id, currency)
+    ours = own_account(AccountKind.CORRECTION, "", currency, key)
+    debit, credit = (ours, wallet) if amount > 0 else (wallet, ours)
+    move = Move(
+        kind=TransferKind.CORRECTION,
+        debit_account_id=debit,
+        credit_account_id=credit,
+        amount=abs(amount),
+        currency=currency,
+        key=key,
+        subject=f"user:{user_id}",
+        note=note,
+        actor=actor.key,
+    )
+    return transfer([move])[0]
