@@ -42,7 +42,7 @@ class CallFailed(Exception):
 class Caller:
     """Calls over kept connections, through `proxy` if it is given (http, https, socks5, socks5h,
     with a login if it has one); the environment's proxies do not count. Thread-safe, and safe to be
-    forked: a child opens connections of its own."""
+    forked while no other thread calls: a child opens connections of its own."""
 
     def __init__(self, proxy: str = "", *, authorities: str = "") -> None:
         """`authorities` is a file of certificates to trust in place of certifi's."""
@@ -173,6 +173,10 @@ def _as_failure(code: int, words: str, proxied: bool) -> CallFailed:
     if code in _TLS:
         expired = " (expired)" if "expired" in lower else ""
         return CallFailed(f"TLS: {_TLS[code]}{expired}", maybe_arrived=False)
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        where = "the proxy fails: " if "proxy" in lower or "socks" in lower else ""
+        connecting = "connection timed out" in lower or "resolving timed out" in lower
+        return CallFailed(f"{where}timed out", maybe_arrived=not (where or connecting))
     if code == _PROXY_HANDSHAKE or (proxied and ("proxy" in lower or "socks" in lower)):
         what = "refuses the login (407)" if "407" in lower else _fault_of_proxy(lower)
         return CallFailed(f"the proxy {what}", maybe_arrived=False)
@@ -180,9 +184,6 @@ def _as_failure(code: int, words: str, proxied: bool) -> CallFailed:
         where = "the proxy fails: " if proxied else ""
         why = "refused" if "refused" in lower or "could not connect" in lower else "no route"
         return CallFailed(where + why, maybe_arrived=False)
-    if code == pycurl.E_OPERATION_TIMEDOUT:
-        connecting = "connection timed out" in lower or "resolving timed out" in lower
-        return CallFailed("timed out", maybe_arrived=not connecting)
     if code == pycurl.E_FILESIZE_EXCEEDED:
         return CallFailed("the answer is too large", maybe_arrived=True)
     return CallFailed(f"the connection broke (libcurl {code})", maybe_arrived=True)

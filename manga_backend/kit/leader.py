@@ -194,7 +194,7 @@ class Leadership:
             self._stop.wait(TRY_SECONDS)
 
     def _lead(self) -> None:
-        log.info("this process leads: it polls Telegram and sees to schedules")
+        log.info("this process leads: it sees to Telegram's updates and to schedules")
         self.leading = True
         stepping_down = Stop()
         duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})

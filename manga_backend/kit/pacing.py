@@ -17,7 +17,8 @@ from typing import Any
 from manga_backend.kit.jobs import broker
 
 KEEP_SECONDS = 3600
-"""Longer than any pause; then a key that nobody used is as good as new."""
+"""Longer than any turn lies ahead; then a key that nobody used is as good as new. A rest that was
+asked for is kept as long as it lasts."""
 ALONE_DIVISOR = 4
 """While Redis is away a process takes this part of the common rate: up to so many go on safely."""
 
@@ -176,7 +177,7 @@ _REST = """
 local t = redis.call('TIME')
 local till = t[1] + t[2] / 1000000 + ARGV[1]
 if till > tonumber(redis.call('GET', KEYS[1]) or 0) then
-  redis.call('SET', KEYS[1], string.format('%.6f', till), 'EX', ARGV[2])
+  redis.call('SET', KEYS[1], string.format('%.6f', till), 'EX', math.ceil(ARGV[2] + ARGV[1]))
 end
 """
 

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from manga_backend.kernel.broadcasts import messages, queries
 from manga_backend.kernel.broadcasts.domain import MAX_UNITS, text_for, utf16_units
-from manga_backend.kernel.broadcasts.errors import BroadcastNotFound
+from manga_backend.kernel.broadcasts.errors import BroadcastNotFound, StepNotAllowed
 from manga_backend.kernel.broadcasts.events import BroadcastEnded
 from manga_backend.kernel.broadcasts.models import STEPS
 from manga_backend.kernel.broadcasts.permissions import SEND_BROADCASTS
@@ -26,7 +26,8 @@ from manga_backend.kit.principal import Forbidden
 from manga_backend.kit.settings import CoreSettings, settings
 
 WORD = "bc"
-ASK = "ask"
+QUESTIONS = {"ask": "start", "ask_cancel": "cancel"}
+AFTER = {"start": State.RUNNING, "cancel": State.CANCELLED}
 SHOWN_UNITS = MAX_UNITS - 700
 """What the numbers and headings around the text leave of one message."""
 CUT_CHARACTERS = 500
@@ -56,14 +57,14 @@ def press(press: Press) -> str:
         broadcast_id = uuid.UUID(hex=number)
     except ValueError:
         raise BroadcastNotFound from None
-    done = gettext("Done.")
-    if word == ASK:
-        _refresh_card(
-            press.sender.id, queries.report(queries.get_broadcast(broadcast_id)), asks=True
-        )
-        return gettext("Send this to the whole audience?")
-    if word in COMMANDS:
-        COMMANDS[word](broadcast_id, actor)
+    report = queries.report(queries.get_broadcast(broadcast_id))
+    if word in QUESTIONS:
+        return _ask(press.sender.id, report, word)
+    command, _, seen = word.partition("-")
+    if seen and seen != report.audience.value:
+        return _ask(press.sender.id, report, command)  # it was changed since it was shown
+    if command in COMMANDS:
+        COMMANDS[command](broadcast_id, actor)
     elif word in list(Audience):
         drafts.edit_broadcast(broadcast_id, {"audience": Audience(word)}, actor)
     elif word != "refresh":
@@ -71,7 +72,17 @@ def press(press: Press) -> str:
     if word == "test":
         return gettext("Sent to you.")
     _refresh_card(press.sender.id, queries.report(queries.get_broadcast(broadcast_id)))
-    return done
+    return gettext("Done.")
+
+
+def _ask(chat_id: int, report: Report, word: str) -> str:
+    """Really? StepNotAllowed when it may not be done any more."""
+    command = QUESTIONS.get(word, word)
+    if AFTER[command] not in STEPS[report.state]:
+        _refresh_card(chat_id, report)
+        raise StepNotAllowed(report.state)
+    _refresh_card(chat_id, report, asks=command)
+    return gettext(messages.REALLY[command])
 
 
 def show_end(ended: BroadcastEnded) -> None:
@@ -96,8 +107,8 @@ def _send_card(chat_id: int, report: Report) -> None:
     )
 
 
-def _refresh_card(chat_id: int, report: Report, *, asks: bool = False) -> None:
-    """Where it stands; anew for an admin who has none. `asks` whether to start it, really."""
+def _refresh_card(chat_id: int, report: Report, *, asks: str = "") -> None:
+    """Where it stands; anew for an admin who has none. `asks` whether to do that, really."""
     cards = [c for c in list_told(messages.card_key(report.id)) if c.chat_id == chat_id]
     if cards:
         edit_anew(cards[-1], _card(report, asks=asks))
@@ -105,7 +116,7 @@ def _refresh_card(chat_id: int, report: Report, *, asks: bool = False) -> None:
         _send_card(chat_id, report)
 
 
-def _card(report: Report, *, asks: bool = False) -> Message:
+def _card(report: Report, *, asks: str = "") -> Message:
     text = text_for(report.texts, None, settings(CoreSettings).default_language)
     if utf16_units(text) > SHOWN_UNITS:
         plain = Markup(text).striptags()  # noqa: S704  # checked when it was written
@@ -121,7 +132,7 @@ def _card(report: Report, *, asks: bool = False) -> Message:
     return Message(shown, _buttons(report, asks=asks))
 
 
-def _buttons(report: Report, *, asks: bool) -> list[list[Button]]:
+def _buttons(report: Report, *, asks: str) -> list[list[Button]]:
     def button(words: str, word: str) -> Button:
         return Button(words, data=f"{WORD}:{word}:{report.id.hex}")
 
@@ -130,15 +141,20 @@ def _buttons(report: Report, *, asks: bool) -> list[list[Button]]:
         return button(mark + gettext(messages.AUDIENCE_NAMES[audience]), audience.value)
 
     steps = STEPS[report.state]
-    cancel = [button(gettext("Cancel the broadcast"), "cancel")] if State.CANCELLED in steps else []
-    if report.state is State.DRAFT and asks:
+    may_cancel = State.CANCELLED in steps
+    cancel = [button(gettext("Cancel the broadcast"), "ask_cancel")] if may_cancel else []
+    if asks == "start":
         number = local_digits(str(report.counts.audience))
-        really = gettext("Yes, send to %(number)s users", number=number)
-        return [[button(really, "start")], [button(gettext("Not yet"), "refresh")]]
+        really = gettext("Yes, send it (audience: %(number)s)", number=number)
+        sends = button(really, f"start-{report.audience.value}")
+        return [[sends], [button(gettext("Not yet"), "refresh")]]
+    if asks == "cancel":
+        really = gettext("Yes, cancel it for good")
+        return [[button(really, "cancel")], [button(gettext("Back"), "refresh")]]
     if report.state is State.DRAFT:
         every = [[choice(audience)] for audience in Audience]
         test = button(gettext("Test to me"), "test")
-        begin = button(gettext("Start sending"), ASK)
+        begin = button(gettext("Start sending"), "ask")
         return [*every, [test, begin], cancel]
     if report.state is State.RUNNING:
         step = button(gettext("Pause"), "pause")

@@ -8,6 +8,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class BroadcastEnded:
-    """The last message has left, or it was cancelled."""
+    """The last message has left, or it was cancelled; told again when its counts were put right."""
 
     broadcast_id: uuid.UUID

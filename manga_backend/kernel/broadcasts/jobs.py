@@ -7,6 +7,6 @@ from manga_backend.kit.db import transaction
 
 
 def settle() -> None:
-    """Counts of cancelled broadcasts, an hour after the last in-flight message at the most."""
+    """Counts of cancelled broadcasts, when the last message in flight has been recorded."""
     with transaction():
         settle_outcomes()

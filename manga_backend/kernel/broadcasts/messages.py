@@ -29,6 +29,11 @@ AUDIENCE_NAMES = {
     Audience.EXPIRED: N_("Subscription has ended"),
 }
 
+REALLY = {
+    "start": N_("Send this to the whole audience?"),
+    "cancel": N_("Cancel this broadcast for good?"),
+}
+
 REFUSED_IN = {
     State.DRAFT: N_("This can't be done: the broadcast is still a draft."),
     State.RUNNING: N_("This can't be done: the broadcast is running."),

@@ -29,7 +29,9 @@ def init_app(app: App) -> None:
     app.api.register_blueprint(routes.system)
     listen(app, BroadcastEnded, bot.show_end)
     job_registry.register(app, "broadcasts.settle", jobs.settle)
-    schedules.register(app, "broadcasts.settle", Schedule("broadcasts.settle", timedelta(hours=1)))
+    schedules.register(
+        app, "broadcasts.settle", Schedule("broadcasts.settle", timedelta(minutes=5))
+    )
     add_duty(app, "broadcasts", runner.keep_feeding)
     title = gettext_lazy("Broadcasts")
     add_view(app, admin.BroadcastsView(title, endpoint="panel_broadcasts", url="/admin/broadcasts"))

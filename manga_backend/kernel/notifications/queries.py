@@ -99,7 +99,7 @@ def list_with_buttons(subject: str) -> list[Notification]:
     """The messages about one subject, sent or still waiting to leave, whose buttons no edit took
     away."""
     edit = aliased(Notification)
-    edited = select(edit.id).where(edit.edits_id == Notification.id)
+    edited = select(edit.id).where(edit.edits_id == Notification.id, edit.buttons.is_(None))
     return list(
         session().scalars(
             select(Notification)

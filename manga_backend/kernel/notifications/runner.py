@@ -79,6 +79,7 @@ class _Engine:
         rate = settings(NotificationSettings).per_second
         self._size = min(max(2 * IN_FLIGHT, int(rate * HAND_SECONDS)), LARGEST_HAND)
         self._hand = Hand[Outgoing]()
+        self._learning = threading.Lock()
         self._learned: set[int] = set()
         """Messages that were taken by private chats of which that was not known."""
 
@@ -99,11 +100,12 @@ class _Engine:
         return tried
 
     def _note_learned(self) -> None:
-        """Together, to save a statement for each message; a kill loses only what is learned anew
-        with the next message."""
-        learned, self._learned = self._learned, set()
+        """Together, to save a statement for each message; what a kill or a fault loses is learned
+        anew with the next message."""
+        with self._learning:
+            learned, self._learned = self._learned, set()
         if learned:
-            with transaction():
+            with suppress(*DATABASE_AWAY), transaction():
                 delivery.note_reached(learned)
 
     def _deal(self) -> int:
@@ -120,9 +122,10 @@ class _Engine:
             if room > 0:
                 with transaction():
                     batch = delivery.claim_due(room)
-            self._note_learned()
             if batch:
                 self._hand.add(batch, until)
+            self._note_learned()
+            if batch:
                 tried += len(batch)
                 self._hand.wait_for_load(self._size // 2, LOOK_UP_SECONDS)
             elif load == 0:
@@ -210,7 +213,7 @@ class _Engine:
         except (MessageGone, TelegramRefused) as error:
             log.warning("notification %s is given up: %s", out.id, error.description)
             why = error.description
-            self._record(until, lambda: delivery.record_refused(out.id, why))
+            self._record(until, lambda: delivery.record_refused(out, why))
             return
         except TelegramError as error:
             _telegram.begins(error.description)
@@ -219,12 +222,13 @@ class _Engine:
             return
         self._sent.do((Sent(out, message_id), until))
         if out.chat_id > 0 and out.reachability is not Reachability.ENABLED:
-            self._learned.add(out.id)
+            with self._learning:
+                self._learned.add(out.id)
         if _telegram.ends():
             self._record(until, delivery.retry_failed_now)
 
     def _record_sent(self, left: Sequence[tuple[Sent, float]]) -> None:
-        until = min(until for _, until in left)
+        until = max(until for _, until in left)
         self._insist(until, lambda: delivery.record_sent([sent for sent, _ in left]))
 
     def _record(self, until: float, note: Callable[[], None]) -> None:

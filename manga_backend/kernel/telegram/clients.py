@@ -29,6 +29,8 @@ LONG_POLL_SECONDS = 25
 """Below the server's 50 s, so that a stop or a lost leadership is noticed in time."""
 CALL_SECONDS = 10
 CONNECT_SECONDS = 3
+CONNECT_THROUGH_PROXY_SECONDS = 8
+"""The proxy's answers are in it, and those proxies are far away and slow."""
 LONGEST_CALL_SECONDS = CALL_SECONDS + 1
 UPDATES_AT_ONCE = 100
 
@@ -68,7 +70,7 @@ def _send(
         client.address + path,
         body=json.dumps(params or {}).encode(),
         headers=_JSON,
-        connect_seconds=min(CONNECT_SECONDS, timeout[0]),
+        connect_seconds=CONNECT_THROUGH_PROXY_SECONDS if client.proxy else CONNECT_SECONDS,
         total_seconds=timeout[1],
     )
     return _Answer(found)
@@ -199,8 +201,6 @@ class BotClient:
             raise found from None
         except apihelper.ApiHTTPException as error:
             status = error.result.status_code
-            if status == 401 or status == 404:
-                raise TelegramUnauthorized(f"HTTP {status}", code=status) from None
             if status == 407:
                 raise TelegramAway("the proxy refuses the login (407)", code=status) from None
             raise TelegramAway(f"HTTP {status} without a Bot API answer", code=status) from None

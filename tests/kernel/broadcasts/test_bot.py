@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from manga_backend.kernel.broadcasts.models import Broadcast
+from manga_backend.kernel.broadcasts.service import drafts, sending
 from manga_backend.kernel.broadcasts.types import Audience, State
 from manga_backend.kernel.identity.types import Role
 from tests.kernel.broadcasts.factories import (
+    BOSS,
     audited,
     feed,
     make_users,
@@ -16,7 +18,7 @@ from tests.kernel.broadcasts.factories import (
     start,
     write,
 )
-from tests.kernel.factories import count, make_user, new_chat, rows
+from tests.kernel.factories import at_work, count, make_user, new_chat, rows
 from tests.standins.telegram import Message
 from tests.support import ADMIN_IDS, Api
 
@@ -133,7 +135,7 @@ class TestButtons:
         assert api.bot.messages(chat)[-1].text == "news"
 
         assert press(api, chat, "Start sending") == "Send this to the whole audience?"
-        assert labels(card(api, chat)) == ["Yes, send to 4 users", "Not yet"]
+        assert labels(card(api, chat)) == ["Yes, send it (audience: 4)", "Not yet"]
         assert messages(api.app, only(api).id) == []
         press(api, chat, "Not yet")
         assert "Start sending" in labels(card(api, chat))
@@ -163,6 +165,8 @@ class TestButtons:
         api.bot.send_text(other, "hello")
         press_raw(api, other, f"bc:refresh:{only(api).id.hex}")
         press(api, chat, "Cancel the broadcast")
+        assert labels(card(api, chat)) == ["Yes, cancel it for good", "Back"]
+        press(api, chat, "Yes")
         assert report(api.app, only(api).id).state is State.CANCELLED
         for admin in (chat, other):
             (shown,) = [m for m in api.bot.messages(admin) if "news" in m.text and m.from_bot]
@@ -182,6 +186,24 @@ class TestButtons:
             assert "running" in shown
         actions = [action for _who, action in audited(api.app)]
         assert actions == ["broadcast.created", "broadcast.started"]
+
+    def test_yes_is_for_the_audience_that_was_shown(self, api: Api, chat: int) -> None:
+        say(api, chat, "/broadcast news")
+        press(api, chat, "Start sending")
+        with at_work(api.app):
+            drafts.edit_broadcast(only(api).id, {"audience": Audience.EXPIRED}, BOSS)
+        assert press(api, chat, "Yes") == "Send this to the whole audience?"
+        assert only(api).state is State.DRAFT
+        assert labels(card(api, chat))[0] == "Yes, send it (audience: 0)"
+        press(api, chat, "Yes")
+        assert only(api).state is State.RUNNING
+
+    def test_an_old_start_asks_nothing_once_it_runs(self, api: Api, chat: int) -> None:
+        say(api, chat, "/broadcast news")
+        with at_work(api.app):
+            sending.start(only(api).id, BOSS)
+        shown = press(api, chat, "Start sending")
+        assert shown == "This can't be done: the broadcast is running."
 
     def test_an_admin_without_the_card_gets_one(self, api: Api, chat: int) -> None:
         broadcast_id = start(api.app)

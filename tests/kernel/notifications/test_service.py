@@ -211,8 +211,9 @@ class TestClaimDue:
     def test_an_edit_of_what_will_never_leave_is_cancelled(self, app: App) -> None:
         row = queue(app, new_chat())
         claim(app)
+        held = as_claimed(app, row)
         with at_work(app) as current:
-            delivery.record_refused(row, "blocked")
+            delivery.record_refused(held, "blocked")
             outbox.edit_message(current.get_one(Notification, row), Message("edited"))
         assert claim(app) == []
         assert rows(app, Notification)[1].status is Status.CANCELLED
@@ -228,7 +229,7 @@ class TestRecord:
             delivery.record_sent([Sent(held, 5)])
         with at_work(app):
             delivery.record_failed(held, "late")
-            delivery.record_refused(row, "late")
+            delivery.record_refused(held, "late")
             delivery.put_off([held], 1, 60, 1)
             delivery.release([held])
             delivery.retry_failed_now()
@@ -345,6 +346,21 @@ class TestEditsOfOneMessage:
             edit_anew(current.get_one(Notification, row), Message("newer"))
         with time_machine.travel(clock.now() + delivery.LEASE), at_work(app):
             assert [out.text for out in delivery.claim_due(10)] == ["newer"]
+
+    def test_one_that_failed_after_it_was_superseded_holds_up_nothing(self, app: App) -> None:
+        row, held = self.edit_under_way(app)
+        with at_work(app) as current:
+            edit_anew(current.get_one(Notification, row), Message("newer"))
+            delivery.record_failed(held, "HTTP 502")
+        with at_work(app):
+            assert [out.text for out in delivery.claim_due(10)] == ["newer"]
+
+    def test_several_are_recorded_together(self, app: App) -> None:
+        """A group of edits alone has no message number in it."""
+        held = [self.edit_under_way(app)[1] for _ in range(3)]
+        with at_work(app):
+            delivery.record_sent([Sent(one, None) for one in held])
+        assert {one(app, out.id).status for out in held} == {Status.SENT}
 
     def test_one_that_failed_holds_up_nothing(self, app: App) -> None:
         row, held = self.edit_under_way(app)

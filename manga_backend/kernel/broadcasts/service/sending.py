@@ -118,8 +118,11 @@ def settle_outcomes() -> None:
     flight then have left since. May run twice."""
     since = clock.now() - SETTLES_WITHIN
     for broadcast in queries.list_cancelled_since(since):
-        broadcast.outcome = queries.fates(broadcast)
-    session().flush()
+        counted = queries.fates(broadcast)
+        if counted != broadcast.outcome:
+            broadcast.outcome = counted
+            session().flush()
+            publish(BroadcastEnded(broadcast_id=broadcast.id))
 
 
 def _most_ahead() -> int:

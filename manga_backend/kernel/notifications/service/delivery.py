@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Update, bindparam, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Update,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    update,
+)
 
 from manga_backend.kernel.notifications.domain import next_attempt
 from manga_backend.kernel.notifications.models import Notification
@@ -164,7 +175,10 @@ def _sent_statement(count: int) -> Update:
     told = [bindparam(f"told_{n}", type_=BigInteger) for n in range(count)]
     told_id: ColumnElement[int] = told[0]
     if count > 1:
-        told_id = case(*((Notification.id == i, t) for i, t in zip(ids, told, strict=True)))
+        by_id = case(*((Notification.id == i, t) for i, t in zip(ids, told, strict=True)))
+        told_id = cast(
+            by_id, BigInteger
+        )  # of edits alone all are NULL, which is text to PostgreSQL
     return (
         update(Notification)
         .where(Notification.id.in_(ids), Notification.status != Status.SENT)
@@ -201,19 +215,24 @@ def record_sent(sent: Sequence[Sent]) -> None:
 
 
 def note_reached(sent_ids: Collection[int]) -> None:
-    """The chats of these messages can be written to. May run twice."""
-    chats = select(Notification.chat_id).where(Notification.id.in_(sent_ids)).distinct()
+    """The chats of these messages can be written to, unless Telegram has said otherwise since they
+    left. May run twice."""
+    chats = (
+        select(Notification.chat_id, func.max(Notification.sent_at))
+        .where(Notification.id.in_(sent_ids), Notification.sent_at.is_not(None))
+        .group_by(Notification.chat_id)
+    )
     note_enabled(chats)
 
 
-def record_refused(notification_id: int, why: str) -> None:
+def record_refused(out: Outgoing, why: str) -> None:
     """It will never leave: refused for good."""
-    _record(notification_id, status=Status.DEAD, last_error=why[:500])
+    _record(out, status=Status.DEAD, last_error=why[:500])
 
 
 def record_unreachable(out: Outgoing, state: Reachability, why: str) -> None:
     """The recipient blocked the bot, is gone or never started it; later messages are not tried."""
-    _record(out.id, status=Status.UNREACHABLE, last_error=why[:500])
+    _record(out, status=Status.UNREACHABLE, last_error=why[:500])
     note_reachability(out.chat_id, state)
 
 
@@ -282,11 +301,27 @@ def _end_lease(out: Outgoing, **values: Any) -> None:
         )
         .values(**values)
     )
+    _free_later_edits(out)
 
 
-def _record(notification_id: int, **values: Any) -> None:
+def _record(out: Outgoing, **values: Any) -> None:
     session().execute(
         update(Notification)
-        .where(Notification.id == notification_id, Notification.status.in_(WAITING))
+        .where(Notification.id == out.id, Notification.status.in_(WAITING))
         .values(**values)
     )
+    _free_later_edits(out)
+
+
+def _free_later_edits(out: Outgoing) -> None:
+    """An edit that was superseded while it was sent, and did not leave, holds up nothing more."""
+    if out.edits_message_id is not None:
+        session().execute(
+            update(Notification)
+            .where(
+                Notification.id == out.id,
+                Notification.status == Status.CANCELLED,
+                Notification.due_at == out.leased_until,
+            )
+            .values(due_at=clock.now())
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, literal, select
+from datetime import datetime
+
+from sqlalchemy import Select, and_, literal, select
 
 from manga_backend.kernel.telegram.models import TelegramChat
 from manga_backend.kernel.telegram.types import Reachability
@@ -29,15 +31,12 @@ def note_reachability(chat_id: int, state: Reachability) -> None:
     )
 
 
-def note_enabled(chats: Select[int | None]) -> None:
-    """Private chats that took a message, by one statement; `chats` selects their ids, each once.
-    May run twice."""
-    chat_id = chats.selected_columns[0]
-    states = TelegramChat.__table__.c
-    rows = chats.add_columns(
-        literal(Reachability.ENABLED, states.reachability.type),
-        literal(clock.now(), states.changed_at.type),
-    )
+def note_enabled(chats: Select[int | None, datetime | None]) -> None:
+    """Private chats that took a message, by one statement; `chats` selects each id once, and when
+    it was. What was noted later stands. May run twice."""
+    chat_id, at = chats.selected_columns
+    state = literal(Reachability.ENABLED, TelegramChat.__table__.c.reachability.type)
+    rows = chats.with_only_columns(chat_id, state, at)
     insert = insert_or(TelegramChat).from_select(
         ["chat_id", "reachability", "changed_at"],
         rows.where(chat_id > 0).order_by(chat_id),  # in one order, so that two can't lock crosswise
@@ -46,6 +45,9 @@ def note_enabled(chats: Select[int | None]) -> None:
         insert.on_conflict_do_update(
             index_elements=[TelegramChat.chat_id],
             set_={name: insert.excluded[name] for name in ("reachability", "changed_at")},
-            where=TelegramChat.reachability != Reachability.ENABLED,
+            where=and_(
+                TelegramChat.reachability != Reachability.ENABLED,
+                TelegramChat.changed_at < insert.excluded.changed_at,
+            ),
         )
     )
