@@ -18,6 +18,7 @@ from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.coupons import wiring as coupons
 from manga_backend.kernel.money.ledger import wiring as ledger
+from manga_backend.kernel.money.payments import settings as payment_settings
 from manga_backend.kernel.money.payments import wiring as payments
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import gifts, offers
@@ -58,6 +59,7 @@ SETTINGS = (
     identity_settings.load,
     approval_settings.load,
     chain_settings.load,
+    payment_settings.load,
 )
 
 

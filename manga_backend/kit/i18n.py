@@ -17,6 +17,7 @@ from markupsafe import Markup
 from persiantools import digits
 from persiantools.jdatetime import JalaliDateTime
 
+from manga_backend.kit.money import decimal_string
 from manga_backend.kit.settings import LANGUAGES, ROOT, CoreSettings, settings
 
 SOURCE_LANGUAGE = "en"
@@ -140,7 +141,10 @@ def init_app(app: Flask) -> None:
         gettext, _plural_for_templates, newstyle=True
     )
     app.jinja_env.filters.update(
-        local_time=local_time, ltr=left_to_right, local_digits=lambda v: local_digits(str(v))
+        local_time=local_time,
+        ltr=left_to_right,
+        local_digits=lambda v: local_digits(str(v)),
+        money=decimal_string,
     )
     app.jinja_env.globals.update(
         language=language, RIGHT_TO_LEFT=RIGHT_TO_LEFT, LANGUAGES=LANGUAGES_BY_CODE

@@ -22,6 +22,17 @@ def find_approval(approval_id: uuid.UUID) -> Approval | None:
     return session().get(Approval, approval_id)
 
 
+def find_pending_about(kind: str, subject_id: str) -> Approval | None:
+    """The undecided question about one subject."""
+    return session().scalar(
+        select(Approval).where(
+            Approval.kind == kind,
+            Approval.subject_id == subject_id,
+            Approval.state == State.PENDING,
+        )
+    )
+
+
 def _pending(limit: int) -> Select[Any]:
     return (
         select(Approval).where(Approval.state == State.PENDING).order_by(Approval.id).limit(limit)

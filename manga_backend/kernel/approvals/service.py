@@ -35,7 +35,7 @@ from manga_backend.kernel.identity.queries import (
     list_telegram_admins,
 )
 from manga_backend.kernel.notifications.queries import WAITING, list_told, list_with_buttons
-from manga_backend.kernel.notifications.service.edits import supersede_edits
+from manga_backend.kernel.notifications.service.edits import edit_anew, supersede_edits
 from manga_backend.kernel.notifications.service.outbox import (
     edit_message,
     notify_chat,
@@ -174,6 +174,22 @@ def _ask_again(approval: Approval) -> None:
                 below = Markup("<i>{}</i>").format(gettext("Asked again below."))
             edit_message(row, Message(f"{row.text}\n\n{below}"))
     _ask(approval, chats, QUESTION_AGAIN)
+
+
+def refresh_question(kind: str, subject_id: str) -> None:
+    """Show every admin what has come to be known of an undecided question, in the messages that
+    they have; the buttons stay. Nothing once it is decided."""
+    approval = queries.find_pending_about(kind, subject_id)
+    if approval is None:
+        return
+    default = settings(CoreSettings).default_language
+    bearing = list_with_buttons(subject_key(approval.id))
+    messages = {
+        language: question_message(approval, language)
+        for language in {row.language or default for row in bearing}
+    }
+    for row in bearing:
+        edit_anew(row, messages[row.language or default])
 
 
 def send_pending(chat_id: int, language: str, limit: int) -> int:

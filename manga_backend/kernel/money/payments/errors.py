@@ -36,3 +36,27 @@ class PaymentNotPending(DomainError):
     status = 409
     code = "already_decided"
     detail = N_("This payment has already been decided.")
+
+
+class NetworkNotWatched(DomainError):
+    """Nothing that comes on this network would be noticed."""
+
+    status = 422
+    code = "network_not_watched"
+    detail = N_("Payments on %(network)s are not seen by themselves. Please send the hash instead.")
+
+
+class TooManyIntents(DomainError):
+    """Three promises of this user are open already."""
+
+    status = 409
+    code = "too_many_pending"
+    detail = N_("You have started several payments. Please finish one of them first.")
+
+
+class IntentNotFound(DomainError):
+    """No intent of the caller has this id."""
+
+    status = 404
+    code = "intent_not_found"
+    detail = N_("There is no such payment.")

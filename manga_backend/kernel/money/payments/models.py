@@ -6,11 +6,24 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from manga_backend.kernel.money.chains.types import Network
-from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
+from manga_backend.kernel.money.payments.types import (
+    IntentStatus,
+    InvoiceStatus,
+    Method,
+    PaymentStatus,
+)
 from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
 
 INVOICE_STEPS: dict[InvoiceStatus, frozenset[InvoiceStatus]] = {
@@ -19,6 +32,7 @@ INVOICE_STEPS: dict[InvoiceStatus, frozenset[InvoiceStatus]] = {
         {InvoiceStatus.PAID, InvoiceStatus.EXPIRED, InvoiceStatus.CANCELLED}
     ),
     InvoiceStatus.PAID: frozenset({InvoiceStatus.REFUNDED}),
+    InvoiceStatus.EXPIRED: frozenset({InvoiceStatus.OPEN}),
 }
 
 PAYMENT_STEPS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
@@ -78,6 +92,12 @@ class Payment(Model):
         Index(None, "user_id", "status"),
         Index(None, "user_id", "id"),
         Index(None, "status", "id"),
+        partial_index(
+            "ix_payments_to_verify",
+            "verify_at",
+            where="status = 'pending' AND verify_at IS NOT NULL",
+        ),
+        partial_index("ix_payments_intent", "intent_id", where="intent_id IS NOT NULL"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -90,7 +110,14 @@ class Payment(Model):
     network: Mapped[Network | None] = mapped_column(enum_type(Network, "network"))
     tx_hash: Mapped[str | None] = mapped_column(Text)
     """64 lower-case hex digits, whatever the network."""
+    address: Mapped[str | None] = mapped_column(Text)
+    """Ours, to which it should have been paid: as it was then, whatever it is now."""
+    intent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("payment_intents.id"))
     verification: Mapped[dict[str, Any] | None]
+    """The chain's verdict and what it rests on (service/verify.py)."""
+    verify_at: Mapped[datetime | None]
+    """When the chain is asked next; also the lease of whoever is asking."""
+    verify_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     submitted_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None]
@@ -125,3 +152,74 @@ class PaymentHistory(Model):
     actor: Mapped[str]
     reason: Mapped[str | None]
     at: Mapped[datetime]
+
+
+class PaymentIntent(Model):
+    """A promise to pay an amount that nobody else pays meanwhile: the transfer that brings exactly
+    it needs no hash to be known."""
+
+    __tablename__ = "payment_intents"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount_positive"),
+        CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_has_time"),
+        partial_index(
+            "ix_payment_intents_open_amount",
+            *("network", "amount"),
+            where="status = 'open'",
+            unique=True,
+        ),
+        partial_index("ix_payment_intents_open", "expires_at", where="status = 'open'"),
+        Index(None, "network", "amount", "created_at"),
+        Index(None, "user_id", "id"),
+        Index(None, "invoice_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    invoice_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("invoices.id"))
+    network: Mapped[Network] = mapped_column(enum_type(Network, "network"))
+    address: Mapped[str]
+    amount: Mapped[int]
+    """In minor units: the price and a few of the last decimals."""
+    currency: Mapped[str]
+    status: Mapped[IntentStatus] = mapped_column(enum_type(IntentStatus, "status"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+
+    invoice: Mapped[Invoice] = relationship(lazy="raise")
+
+
+class ChainTransfer(Model):
+    """What came to one of our addresses, whoever sent it: one row for each transfer."""
+
+    __tablename__ = "chain_transfers"
+    __table_args__ = (
+        UniqueConstraint("network", "tx_hash", "log_index"),
+        partial_index("ix_chain_transfers_unmatched", "seen_at", where="payment_id IS NULL"),
+        partial_index("ix_chain_transfers_payment", "payment_id", where="payment_id IS NOT NULL"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    network: Mapped[Network] = mapped_column(enum_type(Network, "network"))
+    tx_hash: Mapped[str]
+    log_index: Mapped[int] = mapped_column(Integer)
+    sender: Mapped[str]
+    raw_amount: Mapped[str]
+    """In the token's own units, decimal digits: 18 decimals overflow 64 bits."""
+    amount: Mapped[int]
+    block_time: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    payment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("payments.id"))
+
+
+class ChainCursor(Model):
+    """How far the transfers to one of our addresses were read."""
+
+    __tablename__ = "chain_cursors"
+
+    network: Mapped[Network] = mapped_column(enum_type(Network, "network"), primary_key=True)
+    address: Mapped[str]
+    cursor: Mapped[str]
+    read_at: Mapped[datetime]
+    problem: Mapped[str | None]

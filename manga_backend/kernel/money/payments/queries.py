@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import aliased, joinedload
 
 from manga_backend.kernel.money.chains.settings import ChainSettings
-from manga_backend.kernel.money.payments.errors import PaymentNotFound
-from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.types import PaymentStatus
+from manga_backend.kernel.money.chains.types import Chain, Incoming, Network
+from manga_backend.kernel.money.payments.errors import IntentNotFound, PaymentNotFound
+from manga_backend.kernel.money.payments.models import (
+    ChainCursor,
+    ChainTransfer,
+    Invoice,
+    Payment,
+    PaymentIntent,
+)
+from manga_backend.kernel.money.payments.types import IntentStatus, PaymentStatus
+from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import settings
 
+LIVE = (PaymentStatus.PENDING, PaymentStatus.APPROVED)
+CLOCKS_DIFFER = timedelta(seconds=60)
+"""Blocks bear the time of whoever made them."""
+AMOUNT_RESTS = timedelta(hours=24)
+"""So long no other intent gets the amount: a late transfer must still name its payer."""
+LATE_WITHIN = timedelta(days=7)
+
 
 def get_payment(payment_id: uuid.UUID) -> Payment:
-    """With its invoice; PaymentNotFound."""
+    """With its invoice, as it stands in the database now; PaymentNotFound."""
     payment = session().scalar(
-        select(Payment).where(Payment.id == payment_id).options(joinedload(Payment.invoice))
+        select(Payment)
+        .where(Payment.id == payment_id)
+        .options(joinedload(Payment.invoice))
+        .execution_options(populate_existing=True)
     )
     if payment is None:
         raise PaymentNotFound
@@ -71,10 +90,7 @@ def count_submissions(user_id: int, tx_hash: str) -> int:
 def is_taken(tx_hash: str) -> bool:
     """Whether a pending or approved payment of anyone has this hash."""
     found = session().scalar(
-        select(Payment.id).where(
-            Payment.tx_hash == tx_hash,
-            Payment.status.in_((PaymentStatus.PENDING, PaymentStatus.APPROVED)),
-        )
+        select(Payment.id).where(Payment.tx_hash == tx_hash, Payment.status.in_(LIVE))
     )
     return found is not None
 
@@ -125,3 +141,136 @@ def _count(user_id: ColumnElement[int], status: PaymentStatus) -> Any:
         .correlate_except(counted)
         .scalar_subquery()
     )
+
+
+# ---- intents and the chain -------------------------------------------------------------------
+
+
+def is_any_to_verify() -> bool:
+    """Whether a pending payment's time to be asked about has come: one cheap statement."""
+    due = select(Payment.id).where(
+        Payment.status == PaymentStatus.PENDING, Payment.verify_at <= clock.now()
+    )
+    return session().scalar(due.limit(1)) is not None
+
+
+def get_own_intent(user_id: int, intent_id: uuid.UUID) -> PaymentIntent:
+    """With its invoice; IntentNotFound for another's as well."""
+    intent = session().scalar(
+        select(PaymentIntent)
+        .where(PaymentIntent.id == intent_id, PaymentIntent.user_id == user_id)
+        .options(joinedload(PaymentIntent.invoice))
+    )
+    if intent is None:
+        raise IntentNotFound
+    return intent
+
+
+def find_payment_of_intent(intent_id: uuid.UUID) -> Payment | None:
+    """The newest one that its transfer made."""
+    return session().scalar(
+        select(Payment).where(Payment.intent_id == intent_id).order_by(Payment.id.desc()).limit(1)
+    )
+
+
+def list_open_intents(user_id: int) -> list[PaymentIntent]:
+    """With their invoices."""
+    return list(
+        session().scalars(
+            select(PaymentIntent)
+            .where(PaymentIntent.user_id == user_id, PaymentIntent.status == IntentStatus.OPEN)
+            .options(joinedload(PaymentIntent.invoice))
+            .order_by(PaymentIntent.id)
+        )
+    )
+
+
+def is_amount_taken(network: Network, amount: int, now: datetime) -> bool:
+    """Whether an intent of the last day has this amount on this network."""
+    found = session().scalar(
+        select(PaymentIntent.id)
+        .where(
+            PaymentIntent.network == network,
+            PaymentIntent.amount == amount,
+            PaymentIntent.created_at > now - AMOUNT_RESTS,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def find_intent_of_amount(
+    network: Network, amount: int, block_time: datetime
+) -> PaymentIntent | None:
+    """Whose promise a transfer of this amount keeps: made before it, the newest first, open or
+    over. A settled one has had its money."""
+    return session().scalar(
+        select(PaymentIntent)
+        .where(
+            PaymentIntent.network == network,
+            PaymentIntent.amount == amount,
+            PaymentIntent.status.in_((IntentStatus.OPEN, IntentStatus.EXPIRED)),
+            PaymentIntent.created_at <= block_time + CLOCKS_DIFFER,
+            PaymentIntent.expires_at >= block_time - LATE_WITHIN,
+        )
+        .order_by(PaymentIntent.created_at.desc())
+        .limit(1)
+    )
+
+
+def find_live_payment(tx_hash: str) -> Payment | None:
+    """The pending or approved payment of anyone that has this hash."""
+    return session().scalar(
+        select(Payment).where(Payment.tx_hash == tx_hash, Payment.status.in_(LIVE))
+    )
+
+
+def is_claim_of_another(payment: Payment, amount: int, block_time: datetime) -> bool:
+    """Whether a pending payment by hash claims what keeps somebody else's promise."""
+    if payment.network is None or payment.status is not PaymentStatus.PENDING:
+        return False
+    owner = find_intent_of_amount(payment.network, amount, block_time)
+    return owner is not None and owner.user_id != payment.user_id
+
+
+def is_watching(network: Network) -> bool:
+    """Whether somebody may pay an intent on this network now, or paid lately."""
+    recent = clock.now() - AMOUNT_RESTS
+    found = session().scalar(
+        select(PaymentIntent.id)
+        .where(
+            PaymentIntent.network == network,
+            or_(
+                PaymentIntent.status == IntentStatus.OPEN,
+                and_(
+                    PaymentIntent.status == IntentStatus.EXPIRED, PaymentIntent.created_at > recent
+                ),
+            ),
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def find_cursor(chain: Chain) -> str | None:
+    """How far our address was read; None for one that was never read."""
+    found = session().get(ChainCursor, chain.network)
+    return found.cursor or None if found and found.address == chain.address else None
+
+
+def list_chain_problems() -> list[tuple[str, str]]:
+    """Network and what keeps us from reading it."""
+    rows = session().execute(
+        select(ChainCursor.network, ChainCursor.problem).where(ChainCursor.problem.is_not(None))
+    )
+    return [(row[0].value, row[1] or "") for row in rows]
+
+
+def as_incoming(arrived: ChainTransfer) -> Incoming:
+    """As it was read from the chain."""
+    return Incoming(arrived.tx_hash, arrived.log_index, arrived.sender, int(arrived.raw_amount))
+
+
+def own_invoices(user_id: int) -> Select[Any]:
+    """A user's invoices, newest first."""
+    return select(Invoice).where(Invoice.user_id == user_id).order_by(Invoice.id.desc())

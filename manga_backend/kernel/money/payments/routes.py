@@ -11,7 +11,7 @@ from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.coupons import errors as coupon_errors
 from manga_backend.kernel.money.payments import errors, queries, schemas
 from manga_backend.kernel.money.payments.permissions import PAY, READ_OWN_PAYMENTS
-from manga_backend.kernel.money.payments.service import submit
+from manga_backend.kernel.money.payments.service import intents, submit
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
 from manga_backend.kit.principal import principal, require
@@ -25,6 +25,9 @@ paying = Blueprint(
 )
 own = Blueprint(
     "payments_own", __name__, url_prefix="/api/payments", description="The caller's payments."
+)
+invoices = Blueprint(
+    "payments_invoices", __name__, url_prefix="/api/invoices", description="The caller's invoices."
 )
 
 
@@ -66,6 +69,38 @@ def submit_payment(body: dict[str, Any]) -> Any:
     network = Network(body["network"]) if "network" in body else None
     payment = submit.submit_transaction(caller, body["tx_hash"], network, body.get("plan"))
     return schemas.as_submitted(payment)
+
+
+@paying.route("/intent", methods=["POST"])
+@require(PAY)
+@idempotent
+@paying.refuses(errors.NetworkNotWatched, errors.TooManyIntents, *REFUSALS)
+@paying.arguments(schemas.NewIntentSchema)
+@paying.response(201, schemas.IntentSchema)
+def open_intent(body: dict[str, Any]) -> Any:
+    """Promise to pay an amount that is nobody else's: its transfer settles it by itself."""
+    network = Network(body["network"]) if "network" in body else None
+    intent = intents.open_intent(principal().user_id, network, body.get("plan"))
+    return schemas.as_intent(intent)
+
+
+@paying.route("/intent/<uuid:intent_id>")
+@require(READ_OWN_PAYMENTS)
+@paying.refuses(errors.IntentNotFound)
+@paying.response(200, schemas.IntentSchema)
+def get_intent(intent_id: uuid.UUID) -> Any:
+    """Whether the money has come, and the payment that it made."""
+    intent = queries.get_own_intent(principal().user_id, intent_id)
+    return schemas.as_intent(intent, queries.find_payment_of_intent(intent.id))
+
+
+@invoices.route("")
+@require(READ_OWN_PAYMENTS)
+@invoices.response(200, schemas.InvoiceSchema(many=True))
+@invoices.paginate()
+def list_invoices(pagination_parameters: PaginationParameters) -> Any:
+    """The caller's invoices, newest first."""
+    return paged(queries.own_invoices(principal().user_id), pagination_parameters)
 
 
 @own.route("")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import marshmallow as ma
+import segno
 from flask import Response, jsonify
 from marshmallow import validate
 
 from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
-from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
 from manga_backend.kit.http import Moment, Schema
 from manga_backend.kit.money import decimal_string
 
@@ -52,7 +53,11 @@ class SubmitSchema(Schema):
 
 
 class VerificationSchema(Schema):
-    verdict = ma.fields.String(required=True, metadata={"example": "unchecked"})
+    verdict = ma.fields.String(
+        required=True, metadata={"description": "What the chain says.", "example": "unchecked"}
+    )
+    confirmations = ma.fields.Integer()
+    needed = ma.fields.Integer()
 
 
 class SubmittedSchema(Schema):
@@ -83,6 +88,7 @@ class PaymentSchema(Schema):
     tx_hash = ma.fields.Method(
         "hash_as_shown", required=True, metadata={"type": "string", "nullable": True}
     )
+    verification = ma.fields.Nested(VerificationSchema, required=True, allow_none=True)
     reason = ma.fields.String(required=True, allow_none=True)
     submitted_at = Moment(required=True)
     decided_at = Moment(required=True, allow_none=True)
@@ -92,6 +98,65 @@ class PaymentSchema(Schema):
         if payment.network is None or payment.tx_hash is None:
             return None
         return shown(payment.network, payment.tx_hash)
+
+
+class NewIntentSchema(Schema):
+    plan = SubmitSchema._declared_fields["plan"]
+    network = SubmitSchema._declared_fields["network"]
+
+
+class IntentSchema(Schema):
+    intent_id = ma.fields.UUID(required=True)
+    status = ma.fields.String(required=True, metadata={"example": "open"})
+    amount = ma.fields.String(
+        required=True,
+        metadata={"description": "Exactly this, to the last decimal.", "example": "5.003817"},
+    )
+    currency = ma.fields.String(required=True, metadata={"example": "USDT"})
+    network = ma.fields.String(required=True, metadata={"example": "tron"})
+    address = ma.fields.String(required=True)
+    qr = ma.fields.String(
+        required=True,
+        metadata={"description": "The address as a QR code: a data: URL of an SVG."},
+    )
+    expires_at = Moment(required=True)
+    payment_id = ma.fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The payment that its transfer made, once it came."},
+    )
+
+
+def as_intent(intent: PaymentIntent, payment: Payment | None = None) -> dict[str, Any]:
+    """The answer about an intent."""
+    return {
+        "intent_id": intent.id,
+        "status": intent.status.value,
+        "amount": decimal_string(intent.amount, intent.currency),
+        "currency": intent.currency,
+        "network": intent.network.value,
+        "address": intent.address,
+        "qr": segno.make(intent.address, micro=False).svg_data_uri(scale=4),
+        "expires_at": intent.expires_at,
+        "payment_id": payment.id if payment else None,
+    }
+
+
+class InvoiceSchema(Schema):
+    id = ma.fields.UUID(required=True)
+    product = ma.fields.String(required=True, metadata={"example": "manga"})
+    plan = ma.fields.String(required=True, attribute="item_code", metadata={"example": "monthly"})
+    title = ma.fields.String(required=True)
+    status = ma.fields.String(required=True, metadata={"example": "paid"})
+    amount = ma.fields.Function(
+        lambda invoice: decimal_string(invoice.amount, invoice.currency),
+        required=True,
+        metadata={"type": "string", "example": "5.00"},
+    )
+    currency = ma.fields.String(required=True, metadata={"example": "USDT"})
+    created_at = Moment(required=True)
+    expires_at = Moment(required=True, allow_none=True)
+    paid_at = Moment(required=True, allow_none=True)
 
 
 _submitted = SubmittedSchema()

@@ -12,7 +12,8 @@ from manga_backend.kit.money import Money
 
 
 class InvoiceStatus(StrEnum):
-    """draft → open → paid | expired | cancelled; paid → refunded."""
+    """draft → open → paid | expired | cancelled; paid → refunded; expired → open: its money came
+    late."""
 
     DRAFT = "draft"
     OPEN = "open"
@@ -29,6 +30,15 @@ class PaymentStatus(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+
+
+class IntentStatus(StrEnum):
+    """open → settled | expired | cancelled; expired → settled when the transfer came late."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
 
 
 class Method(StrEnum):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from manga_backend.kernel.approvals.service import subjects
 from manga_backend.kernel.backoffice.admin import add_view
-from manga_backend.kernel.money.payments import admin, permissions, routes
+from manga_backend.kernel.money.payments import admin, jobs, permissions, routes
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
-from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
+from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, VERIFY
+from manga_backend.kernel.operations.service import checks
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.jobs import Schedule, schedules
+from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.principal import grants
 
 
@@ -21,4 +26,13 @@ def init_app(app: App) -> None:
     subjects.register(app, APPROVAL_KIND, PaymentSubject())
     app.api.register_blueprint(routes.paying)
     app.api.register_blueprint(routes.own)
+    app.api.register_blueprint(routes.invoices)
+    for job, run, every in (
+        (VERIFY, jobs.verify_due, timedelta(seconds=15)),
+        ("payments.watch", jobs.watch, timedelta(seconds=20)),
+        ("payments.expire", jobs.expire, timedelta(seconds=60)),
+    ):
+        job_registry.register(app, job, run)
+        schedules.register(app, job, Schedule(job, every))
+    checks.register(app, "chains", jobs.readiness)
     add_view(app, admin.PaymentsView(Payment, gettext_lazy("Payments"), "panel_payments"))

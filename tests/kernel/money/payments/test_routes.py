@@ -91,6 +91,7 @@ class TestList:
             "currency": "USDT",
             "network": "bsc",
             "tx_hash": f"0x{tx_hash}",
+            "verification": {"verdict": "unchecked"},
             "reason": None,
             "decided_at": None,
         }

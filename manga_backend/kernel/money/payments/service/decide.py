@@ -8,9 +8,11 @@ from manga_backend.kernel.approvals.types import Fact, Question
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import get_contact, get_user
 from manga_backend.kernel.money.chains import domain as chains
+from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
 from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.service.booking import book
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
     fulfilments,
@@ -27,7 +29,20 @@ from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import N_, gettext, local_digits, local_time, render
 from manga_backend.kit.money import Money
 
-VERDICTS = {"unchecked": N_("not checked on the chain; look at the explorer")}
+VERDICTS = {
+    Verdict.UNCHECKED: N_("not checked on the chain; look at the explorer"),
+    Verdict.MATCH: N_("✅ the amount, the receiver and the token are right"),
+    Verdict.WRONG_RECEIVER: N_("❗ it was paid to another address"),
+    Verdict.WRONG_TOKEN: N_("❗ another token came, not USDT"),
+    Verdict.TOO_LITTLE: N_("❗ less than the price came"),
+    Verdict.TOO_MUCH: N_("more than the price came; the rest goes to the wallet"),
+    Verdict.FAILED: N_("❗ the transaction failed"),
+    Verdict.TOO_OLD: N_("❗ the transaction is too old for this payment"),
+    Verdict.UNCONFIRMED: N_("⏳ not confirmed yet; asked again"),
+    Verdict.NOT_FOUND: N_("⏳ not found yet; asked again"),
+    Verdict.UNKNOWN: N_("⏳ the chain can't be asked now; asked again"),
+    Verdict.RECEIVED: N_("something came to our address; compare the amount"),
+}
 
 
 class PaymentSubject:
@@ -58,7 +73,7 @@ class PaymentSubject:
                     code=True,
                     url=chains.explorer_url(payment.network, payment.tx_hash),
                 ),
-                Fact(gettext("On the chain"), _verdict(payment)),
+                *_chain_facts(payment),
             ]
         facts += [
             Fact(gettext("Purchases so far"), local_digits(str(before))),
@@ -75,6 +90,7 @@ class PaymentSubject:
         move_payment(payment, PaymentStatus.APPROVED, actor.key, actor.label)
         move_invoice(payment.invoice, InvoiceStatus.PAID, actor.key)
         session().refresh(payment)
+        book(payment, received=None if payment.intent_id else received_by(payment))
         fulfilled = fulfil(payment.invoice, payment)
         assert payment.decided_at is not None
         publish(
@@ -119,6 +135,27 @@ class PaymentSubject:
         )
 
 
-def _verdict(payment: Payment) -> str:
-    verdict = str((payment.verification or {}).get("verdict", "unchecked"))
-    return gettext(VERDICTS.get(verdict, verdict))
+def _chain_facts(payment: Payment) -> list[Fact]:
+    """What the chain says, and what it rests on."""
+    seen = payment.verification or {}
+    verdict = Verdict(seen.get("verdict", Verdict.UNCHECKED))
+    facts = [Fact(gettext("On the chain"), gettext(VERDICTS[verdict]))]
+    if seen.get("amount") is not None and verdict is not Verdict.WRONG_RECEIVER:
+        came = f"{Money(seen['amount'], payment.currency)} {payment.currency}"
+        facts.append(Fact(gettext("Received"), came))
+    if verdict is Verdict.UNCONFIRMED and seen.get("needed"):
+        counted = f"{seen['confirmations']}/{seen['needed']}"
+        facts.append(Fact(gettext("Confirmations"), local_digits(counted)))
+    if seen.get("belongs_to_another_intent"):
+        words = gettext("❗ its amount is what another user promised to pay")
+        facts.append(Fact(gettext("Whose"), words))
+    if seen.get("late"):
+        facts.append(Fact(gettext("When"), gettext("after the time for this payment was over")))
+    return facts
+
+
+def received_by(payment: Payment) -> int | None:
+    """What really came, as far as the chain was read to the end."""
+    seen = payment.verification or {}
+    counts = seen.get("verdict") in (Verdict.MATCH, Verdict.TOO_MUCH) and seen.get("final")
+    return int(seen["amount"]) if counts else None

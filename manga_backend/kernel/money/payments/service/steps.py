@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import update
@@ -51,7 +52,9 @@ def fulfil(invoice: Invoice, payment: Payment) -> Fulfilled:
     return fulfilments[invoice.fulfilment].fulfil(item_of(invoice), payment.id)
 
 
-def open_invoice(user_id: int, offer: Offer, actor: str) -> Invoice:
+def open_invoice(
+    user_id: int, offer: Offer, actor: str, *, expires_at: datetime | None = None
+) -> Invoice:
     """An invoice with the offer's price of this moment."""
     now = clock.now()
     invoice = Invoice(
@@ -66,6 +69,7 @@ def open_invoice(user_id: int, offer: Offer, actor: str) -> Invoice:
         currency=offer.price.currency,
         status=InvoiceStatus.OPEN,
         created_at=now,
+        expires_at=expires_at,
     )
     current = session()
     current.add(invoice)
@@ -106,6 +110,21 @@ def move_invoice(invoice: Invoice, to: InvoiceStatus, actor: str) -> None:
             at=now,
         )
     )
+
+
+def move_invoice_if_open(invoice_id: uuid.UUID, to: InvoiceStatus, actor: str) -> None:
+    """Close an invoice that nobody has paid; one that was paid or closed stays as it is."""
+    invoice = session().get_one(Invoice, invoice_id, populate_existing=True)
+    if to in INVOICE_STEPS.get(invoice.status, frozenset()):
+        move_invoice(invoice, to, actor)
+
+
+def reopen_invoice(invoice: Invoice, actor: str) -> None:
+    """Its money came late: what had expired is owed, and paid, again. Others stay as they are."""
+    session().refresh(invoice)
+    if invoice.status is InvoiceStatus.EXPIRED:
+        move_invoice(invoice, InvoiceStatus.OPEN, actor)
+        session().refresh(invoice)
 
 
 def move_payment(

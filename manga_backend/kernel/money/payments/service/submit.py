@@ -11,7 +11,7 @@ from manga_backend.kernel.identity.queries import get_contact, get_user
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.chains import domain as chains
 from manga_backend.kernel.money.chains.settings import ChainSettings
-from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kernel.money.chains.types import Network, Verdict
 from manga_backend.kernel.money.coupons import service as coupons
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.errors import TooManyPending, TransactionAlreadyUsed
@@ -28,6 +28,7 @@ from manga_backend.kernel.money.payments.types import (
     GiftSource,
     InvoiceStatus,
     Method,
+    Offer,
     OfferSource,
     PaymentStatus,
 )
@@ -37,11 +38,13 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session, violates
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import gettext, render
+from manga_backend.kit.jobs import wake
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import settings
 
 APPROVAL_KIND = "payment"
+VERIFY = "payments.verify"
 MAX_PENDING = 3
 MAX_RESUBMISSIONS = 3
 """How often a user may send a hash again after it was rejected or expired (two-manga.md)."""
@@ -61,6 +64,14 @@ class Redeemed:
     fulfilled: Fulfilled
 
 
+def offer_of(plan: str | None) -> Offer:
+    """What a plan, or the default one, costs now. InvalidInput."""
+    offer = offers["plan"](plan)
+    if offer is None:
+        raise InvalidInput({"plan": [gettext("There is no such plan.")]})
+    return offer
+
+
 def submit_transaction(
     user_id: int, tx_hash: str, network: Network | None = None, plan: str | None = None
 ) -> Payment:
@@ -70,10 +81,9 @@ def submit_transaction(
     Locks the user; the hash is unique among pending and approved payments by an index, so of any
     number of callers at once one succeeds.
     """
-    chosen = network or settings(ChainSettings).default_network
-    offer = offers["plan"](plan)
-    if offer is None:
-        raise InvalidInput({"plan": [gettext("There is no such plan.")]})
+    known = settings(ChainSettings)
+    chosen = network or known.default_network
+    offer = offer_of(plan)
     stored = chains.normalised(chosen, tx_hash)
     if stored is None:
         words = gettext("This is not a transaction hash of %(network)s.", network=chosen.value)
@@ -96,7 +106,9 @@ def submit_transaction(
         currency=invoice.currency,
         network=chosen,
         tx_hash=stored,
-        verification={"verdict": "unchecked"},
+        address=known.addresses.get(chosen),
+        verification={"verdict": Verdict.UNCHECKED.value},
+        verify_at=clock.now() if chosen in known.chains else None,
         submitted_at=clock.now(),
     )
     payment.invoice = invoice
@@ -109,6 +121,8 @@ def submit_transaction(
         raise
     note_payment_step(payment.id, None, PaymentStatus.PENDING, actor)
     file_approval(APPROVAL_KIND, str(payment.id))
+    if payment.verify_at is not None:
+        wake(VERIFY)
     return payment
 
 

@@ -1,0 +1,1 @@
+"""Reading the chains: each network's API, and the agreement of several sources."""

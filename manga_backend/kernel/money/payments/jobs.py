@@ -1,0 +1,73 @@
+"""What runs beside requests: asking the chains, watching our addresses, closing what is over."""
+
+from __future__ import annotations
+
+import logging
+
+from manga_backend.kernel.money.chains.clients.readers import examine, list_arrivals
+from manga_backend.kernel.money.chains.errors import SourceAway
+from manga_backend.kernel.money.chains.settings import ChainSettings
+from manga_backend.kernel.money.chains.types import Chain
+from manga_backend.kernel.money.payments import queries
+from manga_backend.kernel.money.payments.service import arrivals, intents, verify
+from manga_backend.kernel.operations.types import Check
+from manga_backend.kit.db import in_transaction, reading, transaction
+from manga_backend.kit.settings import settings
+
+log = logging.getLogger(__name__)
+
+MATCH_BATCH = 100
+EXPIRE_BATCH = 100
+
+
+def verify_due() -> None:
+    """Ask the chain about pending payments until none is due. Any number may do this at once."""
+    if not settings(ChainSettings).chains or not queries.is_any_to_verify():
+        return
+    while asked := in_transaction(verify.claim_due):
+        for one in asked:
+            finding = examine(one.chain, one.tx_hash, one.expected)
+            with transaction():
+                verify.record(one, finding)
+
+
+def watch() -> None:
+    """Read what came to our addresses, while somebody is expected to pay, and match it."""
+    for chain in settings(ChainSettings).chains.values():
+        if chain.is_priced:
+            with reading(), transaction():
+                wanted = queries.is_watching(chain.network)
+                known = queries.find_cursor(chain)
+            if wanted:
+                _watch(chain, known)
+
+
+def _watch(chain: Chain, cursor: str | None) -> None:
+    try:
+        found = list_arrivals(chain, cursor, arrivals.reads_since())
+    except SourceAway as away:
+        log.warning("%s can't be read: %s", chain.network.value, away.words)
+        with transaction():
+            arrivals.note_problem(chain, away.words)
+        return
+    with transaction():
+        arrivals.keep(chain, found)
+    while in_transaction(lambda: arrivals.match_waiting(chain, MATCH_BATCH)) == MATCH_BATCH:
+        pass
+
+
+def expire() -> None:
+    """Intents whose time is over."""
+    while in_transaction(lambda: intents.expire_intents(EXPIRE_BATCH)) == EXPIRE_BATCH:
+        pass
+
+
+def readiness() -> Check:
+    """The sources of the chains that are watched."""
+    chains = settings(ChainSettings).chains
+    if not chains:
+        return Check(True, "none is read: no <NETWORK>_RPC_URL with an address")
+    problems = queries.list_chain_problems()
+    if problems:
+        return Check(False, "; ".join(f"{name}: {words}" for name, words in problems))
+    return Check(True, ", ".join(network.value for network in chains))

@@ -1,0 +1,66 @@
+"""What an approved payment writes into the book."""
+
+from __future__ import annotations
+
+from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
+from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
+from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.types import Method
+
+TOP_UP = "wallet.top_up"
+"""The fulfilment of an invoice for money in the wallet."""
+
+
+def book(payment: Payment, *, received: int | None = None) -> None:
+    """Book a payment with its invoice loaded, once: its key is the payment's.
+
+    `received` is what really came, in minor units; what exceeds the invoice goes to the wallet.
+    NotEnoughMoney when it is paid from a wallet that has too little.
+    """
+    invoice = payment.invoice
+    if not invoice.amount:
+        return
+    subject = f"payment:{payment.id}"
+    payer = _payer(payment, subject)
+    moves = [_sale(payment, payer, subject)]
+    excess = (received or 0) - invoice.amount
+    if excess > 0 and payment.method is not Method.WALLET:
+        moves.append(
+            Move(
+                kind=TransferKind.EXCESS,
+                debit_account_id=payer,
+                credit_account_id=wallet_account(payment.user_id, invoice.currency),
+                amount=excess,
+                currency=invoice.currency,
+                key=f"{subject}:excess",
+                subject=subject,
+            )
+        )
+    transfer(moves)
+
+
+def _payer(payment: Payment, key: str) -> int:
+    """From where it came: the user's wallet, one of our addresses, or a gateway."""
+    currency = payment.currency
+    if payment.method is Method.WALLET:
+        return wallet_account(payment.user_id, currency)
+    name = payment.network.value if payment.network is not None else payment.method.value
+    return own_account(AccountKind.RECEIVED, name, currency, key)
+
+
+def _sale(payment: Payment, payer: int, subject: str) -> Move:
+    invoice = payment.invoice
+    fills_wallet = invoice.fulfilment == TOP_UP
+    if fills_wallet:
+        credited = wallet_account(payment.user_id, invoice.currency)
+    else:
+        credited = own_account(AccountKind.REVENUE, invoice.product, invoice.currency, subject)
+    return Move(
+        kind=TransferKind.TOP_UP if fills_wallet else TransferKind.SALE,
+        debit_account_id=payer,
+        credit_account_id=credited,
+        amount=invoice.amount,
+        currency=invoice.currency,
+        key=subject,
+        subject=subject,
+    )
