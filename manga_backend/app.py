@@ -17,6 +17,8 @@ from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.coupons import wiring as coupons
+from manga_backend.kernel.money.gateways import settings as gateway_settings
+from manga_backend.kernel.money.gateways import wiring as gateways
 from manga_backend.kernel.money.ledger import wiring as ledger
 from manga_backend.kernel.money.payments import settings as payment_settings
 from manga_backend.kernel.money.payments import wiring as payments
@@ -47,6 +49,7 @@ KERNEL = (
     approvals,
     ledger,
     coupons,
+    gateways,
     payments,
     memberships,
     broadcasts,
@@ -59,6 +62,7 @@ SETTINGS = (
     identity_settings.load,
     approval_settings.load,
     chain_settings.load,
+    gateway_settings.load,
     payment_settings.load,
 )
 
@@ -77,6 +81,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     core: CoreSettings = found[CoreSettings]
     identity_config = found[identity_settings.IdentitySettings]
     telegram_config = found[TelegramSettings]
+    gateway_config = found[gateway_settings.GatewaySettings]
     logging.configure(
         core.log_level,
         as_json=not core.development,
@@ -86,6 +91,8 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
             identity_config.admin_secret,
             telegram_config.token,
             telegram_config.webhook_secret,
+            gateway_config.payment_key,
+            gateway_config.payout_key,
             *logging.passwords_in(core.database_url, core.redis_url, telegram_config.proxy),
         ),
     )

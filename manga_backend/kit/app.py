@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from flask import Flask, Response, abort, request
 from flask.json.provider import DefaultJSONProvider
@@ -45,6 +46,16 @@ class Json(DefaultJSONProvider):
             raise ValueError("nested too deeply") from None
 
 
+OWNS = "_owns_transactions"
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+def owns_transactions(view: V) -> V:
+    """Marks a view that says itself when a transaction begins and ends."""
+    setattr(view, OWNS, True)
+    return view
+
+
 class App(Flask):
     """Flask, with the transaction around each view."""
 
@@ -54,13 +65,17 @@ class App(Flask):
     def dispatch_request(self) -> Any:
         """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing.
 
-        A view that clashed with another request in the database runs again."""
+        A view that clashed with another request in the database runs again. One that calls an
+        outside system opens its own transactions (`owns_transactions`): none is open meanwhile."""
         if request.method in SAFE_METHODS:
             with database.reading():
                 try:
                     return super().dispatch_request()
                 finally:
                     database.rollback()
+        rule = request.url_rule
+        if rule is not None and getattr(self.view_functions[rule.endpoint], OWNS, False):
+            return super().dispatch_request()
         return database.in_transaction(super().dispatch_request)
 
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uuid_utils.compat
@@ -32,14 +33,16 @@ from sqlalchemy import (
     RowMapping,
     Text,
     TypeDecorator,
+    UpdateBase,
     event,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, registry
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from manga_backend.kit.settings import ROOT, CoreSettings
 
@@ -254,6 +257,63 @@ def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | 
             if attempt == 2 or not error.connection_invalidated:
                 raise
     raise AssertionError("unreachable")
+
+
+_PREPARED = "kit.prepared"
+_NUMBERED = asyncpg.dialect()  # type: ignore[no-untyped-call]  # the one that writes $1, $2 …
+
+
+class Prepared:
+    """A statement for `write_one` that PostgreSQL parses and plans once for each connection.
+
+    For the few that run a thousand times a second: it halves what they cost on both sides. Its
+    bound parameters are numbers and times. Connections must be the process's own: a pooler that
+    changes them between statements knows nothing of what was prepared.
+    """
+
+    def __init__(self, name: str, statement: UpdateBase) -> None:
+        self._name = name
+        self._statement = statement
+
+    @cached_property
+    def _compiled(self) -> SQLCompiler:
+        compiled = self._statement.compile(dialect=_NUMBERED)
+        assert isinstance(compiled, SQLCompiler)
+        return compiled
+
+    @cached_property
+    def _execute(self) -> str:
+        places = ", ".join("%s" for _ in self._compiled.positiontup or ())
+        return f"EXECUTE {self._name} ({places})"
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """The parameters that the statement brings with it, as the driver takes them."""
+        found = {}
+        for name, bind in self._compiled.binds.items():
+            if not bind.required:
+                process = bind.type.dialect_impl(_NUMBERED).bind_processor(_NUMBERED)
+                found[name] = process(bind.value) if process else bind.value
+        return found
+
+    def run(self, connection: Connection, parameters: dict[str, Any]) -> None:
+        """On a connection of the autocommit engine."""
+        if connection.dialect.name != "postgresql":
+            connection.execute(self._statement, parameters)
+            return
+        known = connection.info.setdefault(_PREPARED, set())
+        if self._name not in known:
+            connection.exec_driver_sql(f"PREPARE {self._name} AS {self._compiled}")
+            known.add(self._name)
+        values = {**self._fixed, **parameters}
+        ordered = tuple(values[name] for name in self._compiled.positiontup or ())
+        connection.exec_driver_sql(self._execute, ordered)
+
+
+def write_prepared(statement: Prepared, parameters: dict[str, Any]) -> None:
+    """The same as `write_one` for a prepared statement."""
+    with db.engines[READS].connect() as connection:
+        statement.run(connection, parameters)
 
 
 def write_one(statement: Executable, parameters: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
@@ -36,3 +37,20 @@ def decimal_string(amount: int, currency: str) -> str:
     whole, fraction = divmod(abs(amount), 10**exponent)
     decimals = f"{fraction:0{exponent}d}".rstrip("0").ljust(2, "0")
     return f"{sign}{whole}.{decimals}"
+
+
+_DECIMAL = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
+
+
+def parse_decimal(text: str, currency: str) -> int | None:
+    """Minor units of `5` or `5.00` (ASCII digits, a point); None for anything else: a sign, an
+    exponent, more decimals than the currency has, more than 64 bits."""
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        return None
+    exponent = EXPONENTS[currency]
+    whole, fraction = found[1], (found[2] or "").rstrip("0")
+    if len(fraction) > exponent:
+        return None
+    amount = int(whole) * 10**exponent + int(fraction.ljust(exponent, "0") or "0")
+    return amount if amount <= MAX_MINOR else None

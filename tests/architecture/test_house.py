@@ -179,6 +179,7 @@ class TestRoutes:
             *("/admin/system/coupon", "/health", "/health/live", "/health/ready"),
             *("/api/system/health", "/api/system/version", "/openapi.json", "/docs"),
             "/telegram/webhook",
+            "/api/webhook/cryptomus",
             *("/docs/assets/<path:filename>", "/static/<path:filename>"),
         }
 

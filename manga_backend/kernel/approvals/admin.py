@@ -32,7 +32,7 @@ class DeskView(PanelView):
     @expose("/")
     def index(self) -> Any:
         waiting = [
-            (approval, service.subjects[approval.kind].describe(approval.subject_id))
+            (approval, service.described(approval))
             for approval in queries.list_pending(kinds=service.known_kinds())
         ]
         return self.render(

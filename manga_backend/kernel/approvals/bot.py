@@ -49,4 +49,6 @@ def _decide(press: Press, decision: Decision) -> str:
     except ValueError:
         raise ApprovalNotFound from None
     approval = service.decide(approval_id, decision, actor)
+    if approval.state is State.PENDING:
+        return gettext("Noted. Another admin must approve it as well.")
     return gettext("Approved.") if approval.state is State.APPROVED else gettext("Rejected.")

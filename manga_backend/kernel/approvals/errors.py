@@ -36,3 +36,11 @@ class NotAnAdmin(DomainError):
     status = 403
     code = "not_allowed"
     detail = N_("You are not allowed to decide this.")
+
+
+class SecondAdminNeeded(DomainError):
+    """The same admin approved it before; somebody else has to look as well."""
+
+    status = 409
+    code = "second_admin_needed"
+    detail = N_("You have approved this already. Another admin must approve it as well.")

@@ -32,6 +32,9 @@ class Approval(Model):
     decided_by: Mapped[str | None]
     decided_by_label: Mapped[str | None]
     reason: Mapped[str | None]
+    first_by: Mapped[str | None]
+    """Who approved what two admins must approve; another one's decision is still needed."""
+    first_by_label: Mapped[str | None]
     reminders: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     asked_at: Mapped[datetime | None]
     """When admins were last sent fresh buttons; null until the first reminder."""

@@ -22,6 +22,21 @@ def find_approval(approval_id: uuid.UUID) -> Approval | None:
     return session().get(Approval, approval_id)
 
 
+def get_approval(approval_id: uuid.UUID) -> Approval:
+    """One that is known to be there."""
+    return session().get_one(Approval, approval_id)
+
+
+def lock_pending(approval_id: uuid.UUID) -> Approval | None:
+    """An undecided question, locked."""
+    return session().scalar(
+        select(Approval)
+        .where(Approval.id == approval_id, Approval.state == State.PENDING)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
 def find_pending_about(kind: str, subject_id: str) -> Approval | None:
     """The undecided question about one subject."""
     return session().scalar(

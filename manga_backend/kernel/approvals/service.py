@@ -16,6 +16,7 @@ from manga_backend.kernel.approvals.errors import (
     AlreadyApproved,
     AlreadyRejected,
     ApprovalNotFound,
+    SecondAdminNeeded,
 )
 from manga_backend.kernel.approvals.messages import (
     DECIDED,
@@ -27,7 +28,7 @@ from manga_backend.kernel.approvals.messages import (
 )
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Decision, State, Subject
+from manga_backend.kernel.approvals.types import Decision, Fact, Question, State, Subject
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import (
@@ -112,8 +113,17 @@ def question_message(approval: Approval, language: str, template: str = QUESTION
 
 def _written(template: str, approval: Approval, language: str) -> str:
     with in_language(language):
-        question = subjects[approval.kind].describe(approval.subject_id)
+        question = described(approval)
         return render(template, language, question=question, approval=approval)
+
+
+def described(approval: Approval) -> Question:
+    """What is asked, with who approved it already where two must, in the language of the moment."""
+    question = subjects[approval.kind].describe(approval.subject_id)
+    if approval.first_by_label is None or approval.state is not State.PENDING:
+        return question
+    words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)
+    return Question(question.title, [*question.facts, Fact(gettext("Approved by"), words)])
 
 
 def remind_admins(limit: int) -> int:
@@ -210,10 +220,13 @@ def decide(
     channel's line and the audit row are one transaction.
 
     The first wins by a conditional UPDATE; all others get AlreadyApproved or AlreadyRejected with
-    the name of whoever decided. ApprovalNotFound for an unknown id.
+    the name of whoever decided. What two must approve stays pending after the first of them, and
+    SecondAdminNeeded if it is the same again. ApprovalNotFound for an unknown id.
     """
     state = State.APPROVED if decision is Decision.APPROVE else State.REJECTED
     current = session()
+    if decision is Decision.APPROVE and _is_first_of_two(approval_id, actor):
+        return queries.get_approval(approval_id)
     done = current.execute(
         update(Approval)
         .where(Approval.id == approval_id, Approval.state == State.PENDING)
@@ -247,6 +260,31 @@ def decide(
         after={"state": state.value, "reason": reason},
     )
     return approval
+
+
+def _is_first_of_two(approval_id: uuid.UUID, actor: Actor) -> bool:
+    """Note the first approval of what needs two. Of two at once the row's lock makes one the first.
+
+    SecondAdminNeeded for the same admin again.
+    """
+    approval = queries.lock_pending(approval_id)
+    if approval is None or not subjects[approval.kind].needs_two(approval.subject_id):
+        return False
+    if approval.first_by is not None:
+        if approval.first_by == actor.key:
+            raise SecondAdminNeeded
+        return False
+    approval.first_by, approval.first_by_label = actor.key, actor.label
+    session().flush()
+    record_audit(
+        actor,
+        f"{approval.kind}.approved_first",
+        approval.kind,
+        approval.subject_id,
+        after={"needs": "a second admin"},
+    )
+    refresh_question(approval.kind, approval.subject_id)
+    return True
 
 
 def _tell_admins(approval: Approval) -> None:

@@ -48,6 +48,9 @@ class Subject(Protocol):
     def describe(self, subject_id: str) -> Question:
         """What admins read, in the language of the moment."""
 
+    def needs_two(self, subject_id: str) -> bool:
+        """Whether two different admins must approve it (FOUR_EYES_ABOVE)."""
+
     def approve(self, subject_id: str, actor: Actor) -> None:
         """Do what was asked for."""
 

@@ -27,6 +27,7 @@ from manga_backend.kernel.memberships.models import (
 )
 from manga_backend.kernel.memberships.types import EndAt, Extended, NoticeStage, Source
 from manga_backend.kernel.money.coupons import service as coupons
+from manga_backend.kernel.money.coupons.types import DaysGift
 from manga_backend.kernel.money.payments.types import Fulfilled, Item, Offer
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Contact, Priority
@@ -279,10 +280,9 @@ def issue_coupons(
     plan = queries.find_default_plan()
     if plan is None:
         raise NoDefaultPlan
-    batch = coupons.issue_days(
+    batch = coupons.issue(
         actor,
-        plan_code=plan.code,
-        days=days,
+        DaysGift(plan.code, days),
         count=count,
         max_uses=max_uses,
         expires_at=expires_at,

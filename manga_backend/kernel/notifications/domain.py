@@ -7,9 +7,8 @@ import itertools
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from markupsafe import Markup
 
@@ -43,15 +42,14 @@ class Addressed(Protocol):
 M = TypeVar("M", bound=Addressed)
 
 
-@dataclass(frozen=True, order=True)
-class Held(Generic[M]):
+class Held(NamedTuple, Generic[M]):
     """A message in hand: the order in which it goes, and until when it may be begun
-    (time.monotonic())."""
+    (time.monotonic()). A tuple, since a heap of objects spends its time on comparing them."""
 
     priority: int
     number: int
-    message: M = field(compare=False)
-    until: float = field(compare=False)
+    message: M
+    until: float
 
 
 class Hand(Generic[M]):

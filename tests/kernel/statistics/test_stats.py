@@ -24,7 +24,7 @@ from manga_backend.kernel.memberships.models import Subscription
 from manga_backend.kernel.memberships.types import Source
 from manga_backend.kernel.money.coupons.models import Coupon, CouponRedemption
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.submit import redeem_coupon
+from manga_backend.kernel.money.payments.service.instant import redeem_coupon
 from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal

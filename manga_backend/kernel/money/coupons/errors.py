@@ -36,3 +36,19 @@ class CouponAlreadyUsed(DomainError):
     status = 409
     code = "coupon_already_used"
     detail = N_("You have already used this coupon.")
+
+
+class CouponGoesWithIntent(DomainError):
+    """A percentage is taken off a price that is still to be paid."""
+
+    status = 422
+    code = "coupon_goes_with_intent"
+    detail = N_("This coupon lowers the price. Start a payment with it.")
+
+
+class CouponIsNoDiscount(DomainError):
+    """Days and credit are redeemed by themselves."""
+
+    status = 422
+    code = "coupon_is_no_discount"
+    detail = N_("This coupon does not lower the price. Redeem it by itself.")

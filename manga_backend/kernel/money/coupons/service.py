@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.backoffice.service import record_audit
@@ -20,24 +22,30 @@ from manga_backend.kernel.money.coupons.errors import (
 )
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
 from manga_backend.kernel.money.coupons.models import Coupon, CouponBatch, CouponRedemption
-from manga_backend.kernel.money.coupons.types import DaysGift, Gift
+from manga_backend.kernel.money.coupons.types import (
+    AnyGift,
+    CreditGift,
+    DaysGift,
+    Gift,
+    PercentGift,
+)
 from manga_backend.kit import clock
 from manga_backend.kit.db import session, violates
 from manga_backend.kit.events import publish
 
 
-def issue_days(
+def issue(
     actor: Actor,
+    gift: AnyGift,
     *,
-    plan_code: str,
-    days: int,
     count: int = 1,
     max_uses: int = 1,
+    valid_from: datetime | None = None,
     expires_at: datetime | None = None,
     note: str | None = None,
 ) -> CouponBatch:
-    """Make `count` coupons that each give `days` of a plan. Publishes CouponsIssued; audited,
-    without the codes."""
+    """Make `count` coupons that each give the same. Publishes CouponsIssued; audited, without the
+    codes."""
     now = clock.now()
     current = session()
     batch = CouponBatch(count=count, note=note, created_by=actor.key, created_at=now)
@@ -46,17 +54,17 @@ def issue_days(
     codes: set[str] = set()
     while len(codes) < count:
         codes.add(new_code())
+    gives = _columns(gift)
     current.add_all(
         Coupon(
             code=code,
             batch_id=batch.id,
-            gift=Gift.DAYS,
-            plan_code=plan_code,
-            days=days,
             max_uses=max_uses,
             uses=0,
+            valid_from=valid_from,
             expires_at=expires_at,
             created_at=now,
+            **gives,
         )
         for code in sorted(codes)
     )
@@ -68,9 +76,8 @@ def issue_days(
         "coupon_batch",
         batch.id,
         after={
+            **{name: value for name, value in gives.items() if name != "gift"},
             "count": count,
-            "days": days,
-            "plan": plan_code,
             "max_uses": max_uses,
             "expires_at": expires_at,
             "note": note,
@@ -79,12 +86,36 @@ def issue_days(
     return batch
 
 
+def _columns(gift: AnyGift) -> dict[str, Any]:
+    if isinstance(gift, DaysGift):
+        return {"gift": Gift.DAYS, "plan_code": gift.plan_code, "days": gift.days}
+    if isinstance(gift, CreditGift):
+        money = {"credit_amount": gift.amount, "credit_currency": gift.currency}
+        return {"gift": Gift.CREDIT, **money}
+    return {"gift": Gift.PERCENT, "percent": gift.percent}
+
+
+def revoke(coupon_ids: Collection[int], actor: Actor) -> int:
+    """Nobody can redeem these any more; what was redeemed stays. Returns how many were still good;
+    the second call finds none. Audited."""
+    done = session().execute(
+        update(Coupon)
+        .where(Coupon.id.in_(coupon_ids), Coupon.revoked_at.is_(None))
+        .values(revoked_at=clock.now())
+    )
+    count: int = done.rowcount  # type: ignore[attr-defined]
+    if count:
+        named = ", ".join(map(str, sorted(coupon_ids)))
+        record_audit(actor, "coupon.revoked", "coupon", named, after={"count": count})
+    return count
+
+
 def codes_of(batch: CouponBatch) -> list[str]:
     """The codes of a batch as people read them."""
     return [shown(coupon.code) for coupon in queries.list_batch(batch.id)]
 
 
-def redeem(typed: str, user_id: int, payment_id: uuid.UUID) -> DaysGift:
+def redeem(typed: str, user_id: int, payment_id: uuid.UUID) -> AnyGift:
     """Take one use for this user and payment, and say what it gives.
 
     One conditional UPDATE decides, so any number of callers at once never exceed `max_uses`.
@@ -127,6 +158,31 @@ def redeem(typed: str, user_id: int, payment_id: uuid.UUID) -> DaysGift:
             raise CouponAlreadyUsed from None
         raise
     publish(CouponRedeemed(coupon_id=coupon.id, user_id=user_id))
-    if coupon.plan_code is None or coupon.days is None:
-        raise CouponNotFound  # credit and percentages are not issued by this version
-    return DaysGift(plan_code=coupon.plan_code, days=coupon.days)
+    return _gift_of(coupon)
+
+
+def _gift_of(coupon: Coupon) -> AnyGift:
+    """One of them, by the table's own constraint."""
+    if coupon.gift is Gift.DAYS:
+        return DaysGift(plan_code=coupon.plan_code or "", days=coupon.days or 0)
+    if coupon.gift is Gift.CREDIT:
+        return CreditGift(coupon.credit_amount or 0, coupon.credit_currency or "")
+    return PercentGift(coupon.percent or 0)
+
+
+def give_back(payment_id: uuid.UUID) -> None:
+    """What it was redeemed for did not come about: the use counts no more, and the user may redeem
+    it again. May run twice; nothing when no coupon was redeemed for it."""
+    current = session()
+    redemption = current.scalar(
+        select(CouponRedemption).where(CouponRedemption.payment_id == payment_id).with_for_update()
+    )
+    if redemption is None:
+        return
+    current.execute(
+        update(Coupon)
+        .where(Coupon.id == redemption.coupon_id, Coupon.uses > 0)
+        .values(uses=Coupon.uses - 1)
+    )
+    current.delete(redemption)
+    current.flush()

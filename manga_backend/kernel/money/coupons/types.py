@@ -20,3 +20,21 @@ class DaysGift:
 
     plan_code: str
     days: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditGift:
+    """A redeemed coupon of money for the wallet: `amount` in minor units."""
+
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class PercentGift:
+    """A redeemed coupon of a percentage off the price."""
+
+    percent: int
+
+
+AnyGift = DaysGift | CreditGift | PercentGift

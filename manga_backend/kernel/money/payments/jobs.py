@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import partial
 
 from manga_backend.kernel.money.chains.clients.readers import examine, list_arrivals
 from manga_backend.kernel.money.chains.errors import SourceAway
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Chain
+from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
+from manga_backend.kernel.money.gateways.errors import GatewayAway
+from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.payments import queries
-from manga_backend.kernel.money.payments.service import arrivals, intents, verify
+from manga_backend.kernel.money.payments.service import arrivals, checkouts, intents, verify
 from manga_backend.kernel.operations.types import Check
 from manga_backend.kit.db import in_transaction, reading, transaction
 from manga_backend.kit.settings import settings
@@ -60,6 +65,29 @@ def expire() -> None:
     """Intents whose time is over."""
     while in_transaction(lambda: intents.expire_intents(EXPIRE_BATCH)) == EXPIRE_BATCH:
         pass
+
+
+def handle_webhooks() -> None:
+    """What providers told us and nobody has handled yet."""
+    gateway = Cryptomus(settings(GatewaySettings))
+    while in_transaction(lambda: checkouts.handle_stored(gateway.read_webhook)) == checkouts.BATCH:
+        pass
+
+
+def poll_checkouts() -> None:
+    """Ask the provider about orders whose webhook may never come."""
+    config = settings(GatewaySettings)
+    if not config.enabled:
+        return
+    gateway = Cryptomus(config)
+    for order_id in in_transaction(checkouts.claim_orders_to_poll):
+        try:
+            checkout = gateway.find_checkout(order_id)
+        except GatewayAway as away:
+            log.warning("the payment provider does not answer: %s", away)
+            return
+        if checkout is not None:
+            in_transaction(partial(checkouts.settle, replace(checkout, order_id=order_id)))
 
 
 def readiness() -> Check:

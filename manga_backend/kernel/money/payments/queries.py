@@ -19,7 +19,7 @@ from manga_backend.kernel.money.payments.models import (
     Payment,
     PaymentIntent,
 )
-from manga_backend.kernel.money.payments.types import IntentStatus, PaymentStatus
+from manga_backend.kernel.money.payments.types import IntentStatus, Method, PaymentStatus
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import settings
@@ -149,7 +149,9 @@ def _count(user_id: ColumnElement[int], status: PaymentStatus) -> Any:
 def is_any_to_verify() -> bool:
     """Whether a pending payment's time to be asked about has come: one cheap statement."""
     due = select(Payment.id).where(
-        Payment.status == PaymentStatus.PENDING, Payment.verify_at <= clock.now()
+        Payment.status == PaymentStatus.PENDING,
+        Payment.method == Method.CRYPTO,
+        Payment.verify_at <= clock.now(),
     )
     return session().scalar(due.limit(1)) is not None
 
@@ -269,6 +271,23 @@ def list_chain_problems() -> list[tuple[str, str]]:
 def as_incoming(arrived: ChainTransfer) -> Incoming:
     """As it was read from the chain."""
     return Incoming(arrived.tx_hash, arrived.log_index, arrived.sender, int(arrived.raw_amount))
+
+
+def find_open_order(user_id: int, plan: str, since: datetime) -> Payment | None:
+    """A user's newest pending gateway payment for a plan."""
+    return session().scalar(
+        select(Payment)
+        .join(Invoice, Invoice.id == Payment.invoice_id)
+        .where(
+            Payment.user_id == user_id,
+            Payment.status == PaymentStatus.PENDING,
+            Payment.method == Method.GATEWAY,
+            Payment.submitted_at >= since,
+            Invoice.item_code == plan,
+        )
+        .order_by(Payment.id.desc())
+        .limit(1)
+    )
 
 
 def own_invoices(user_id: int) -> Select[Any]:

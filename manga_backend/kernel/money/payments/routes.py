@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any
 
+from flask import request
 from flask_smorest.pagination import PaginationParameters
 
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.coupons import errors as coupon_errors
+from manga_backend.kernel.money.gateways import errors as gateway_errors
+from manga_backend.kernel.money.gateways import service as gateways
+from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
+from manga_backend.kernel.money.gateways.settings import GatewaySettings
+from manga_backend.kernel.money.ledger import errors as ledger_errors
 from manga_backend.kernel.money.payments import errors, queries, schemas
 from manga_backend.kernel.money.payments.permissions import PAY, READ_OWN_PAYMENTS
-from manga_backend.kernel.money.payments.service import intents, submit
+from manga_backend.kernel.money.payments.service import checkouts, instant, intents, submit
+from manga_backend.kit.app import owns_transactions
+from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
-from manga_backend.kit.principal import principal, require
+from manga_backend.kit.principal import principal, public, require, unlimited
 from manga_backend.kit.ratelimit import body_field, limit_route
+from manga_backend.kit.settings import settings
+
+log = logging.getLogger(__name__)
 
 paying = Blueprint(
     "payments_paying",
@@ -26,6 +40,13 @@ paying = Blueprint(
 own = Blueprint(
     "payments_own", __name__, url_prefix="/api/payments", description="The caller's payments."
 )
+webhooks = Blueprint(
+    "payments_webhooks",
+    __name__,
+    url_prefix="/api/webhook",
+    description="What payment providers tell us.",
+)
+WEBHOOK_PATH = "/api/webhook/cryptomus"
 invoices = Blueprint(
     "payments_invoices", __name__, url_prefix="/api/invoices", description="The caller's invoices."
 )
@@ -33,6 +54,10 @@ invoices = Blueprint(
 
 def _no_coupon() -> bool:
     return body_field("coupon_code") is None
+
+
+def _network(body: dict[str, Any]) -> Network | None:
+    return Network(body["network"]) if "network" in body else None
 
 
 def _caller() -> str:
@@ -50,6 +75,7 @@ def _caller() -> str:
     coupon_errors.CouponExpired,
     coupon_errors.CouponExhausted,
     coupon_errors.CouponAlreadyUsed,
+    coupon_errors.CouponGoesWithIntent,
     *REFUSALS,
 )
 @paying.arguments(schemas.SubmitSchema)
@@ -59,29 +85,99 @@ def submit_payment(body: dict[str, Any]) -> Any:
     """Pay for a plan: a transaction hash waits for an admin, a coupon counts at once."""
     caller = principal().user_id
     if "coupon_code" in body:
-        redeemed = submit.redeem_coupon(caller, body["coupon_code"])
-        return {
-            "payment_id": redeemed.payment.id,
-            "status": redeemed.payment.status.value,
-            "days_added": redeemed.fulfilled.days_added,
-            "expires_at": redeemed.fulfilled.expires_at,
-        }
-    network = Network(body["network"]) if "network" in body else None
+        return schemas.as_paid(instant.redeem_coupon(caller, body["coupon_code"]))
+    network = _network(body)
     payment = submit.submit_transaction(caller, body["tx_hash"], network, body.get("plan"))
     return schemas.as_submitted(payment)
 
 
 @paying.route("/intent", methods=["POST"])
 @require(PAY)
+@limit_route("coupon", _caller, exempt_when=_no_coupon)
 @idempotent
-@paying.refuses(errors.NetworkNotWatched, errors.TooManyIntents, *REFUSALS)
+@paying.refuses(
+    errors.NetworkNotWatched,
+    errors.TooManyIntents,
+    coupon_errors.CouponNotFound,
+    coupon_errors.CouponExpired,
+    coupon_errors.CouponExhausted,
+    coupon_errors.CouponAlreadyUsed,
+    coupon_errors.CouponIsNoDiscount,
+    *REFUSALS,
+)
 @paying.arguments(schemas.NewIntentSchema)
 @paying.response(201, schemas.IntentSchema)
 def open_intent(body: dict[str, Any]) -> Any:
     """Promise to pay an amount that is nobody else's: its transfer settles it by itself."""
-    network = Network(body["network"]) if "network" in body else None
-    intent = intents.open_intent(principal().user_id, network, body.get("plan"))
+    intent = intents.open_intent(
+        principal().user_id, _network(body), body.get("plan"), body.get("coupon_code")
+    )
     return schemas.as_intent(intent)
+
+
+@paying.route("/top-up", methods=["POST"])
+@require(PAY)
+@idempotent
+@paying.refuses(errors.NetworkNotWatched, errors.TooManyIntents, *REFUSALS)
+@paying.arguments(schemas.TopUpSchema)
+@paying.response(201, schemas.IntentSchema)
+def open_top_up(body: dict[str, Any]) -> Any:
+    """Promise to pay money into the wallet; it is settled as an intent is."""
+    intent = intents.open_top_up(principal().user_id, body["amount"], _network(body))
+    return schemas.as_intent(intent)
+
+
+@paying.route("/wallet", methods=["POST"])
+@require(PAY)
+@idempotent
+@paying.refuses(ledger_errors.NotEnoughMoney, *REFUSALS)
+@paying.arguments(schemas.WalletPaymentSchema)
+@paying.response(200, schemas.RedeemedSchema)
+def pay_from_wallet(body: dict[str, Any]) -> Any:
+    """Buy a plan with what is in the wallet, at once. Send an Idempotency-Key."""
+    return schemas.as_paid(instant.pay_from_wallet(principal().user_id, body.get("plan")))
+
+
+@paying.route("/checkout", methods=["POST"])
+@require(PAY)
+@paying.refuses(gateway_errors.GatewayOff, gateway_errors.GatewayUnavailable)
+@paying.arguments(schemas.WalletPaymentSchema)
+@paying.response(201, schemas.CheckoutSchema)
+@owns_transactions
+def open_checkout(body: dict[str, Any]) -> Any:
+    """A page of the payment provider. Asked again within 45 minutes it is the same page."""
+    config = settings(GatewaySettings)
+    if not config.enabled:
+        raise gateway_errors.GatewayOff
+    caller = principal().user_id
+    order = in_transaction(lambda: checkouts.open_order(caller, body.get("plan")))
+    callback = f"{config.public_url}{WEBHOOK_PATH}" if config.public_url else None
+    try:
+        page = Cryptomus(config).create_checkout(
+            order.order_id, order.amount, order.currency, callback
+        )
+    except (gateway_errors.GatewayAway, gateway_errors.GatewayRefused) as error:
+        log.error("the payment provider: %s", error)
+        raise gateway_errors.GatewayUnavailable from None
+    in_transaction(lambda: checkouts.note_page(order.payment_id, page))
+    return {"payment_id": order.payment_id, "url": page.url, "expires_at": page.expires_at}
+
+
+@webhooks.route("/cryptomus", methods=["POST"])
+@public
+@unlimited
+@webhooks.refuses(gateway_errors.SignatureWrong)
+@webhooks.response(200, schemas.TakenSchema)
+def take_webhook() -> Any:
+    """Stored once, however often it is delivered; handled after this answer."""
+    body = request.get_data()
+    incoming = Cryptomus(settings(GatewaySettings)).read_webhook(body)
+    if incoming is None or not settings(GatewaySettings).enabled:
+        who = Actor("gateway:cryptomus", "Cryptomus", Channel.API, None, request.remote_addr)
+        record_audit(who, "webhook.refused", "webhook", "cryptomus")
+        raise gateway_errors.SignatureWrong
+    gateways.keep("cryptomus", incoming, body.decode())
+    return {"taken": True}
 
 
 @paying.route("/intent/<uuid:intent_id>")

@@ -12,8 +12,9 @@ from marshmallow import validate
 from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
+from manga_backend.kernel.money.payments.service.instant import Paid
 from manga_backend.kit.http import Moment, Schema
-from manga_backend.kit.money import decimal_string
+from manga_backend.kit.money import Money, decimal_string, parse_decimal
 
 NETWORKS = [network.value for network in Network]
 
@@ -67,10 +68,26 @@ class SubmittedSchema(Schema):
 
 
 class RedeemedSchema(Schema):
+    """Days come with `days_added` and `expires_at`, credit with `credit_added` and `currency`."""
+
     payment_id = ma.fields.UUID(required=True)
     status = ma.fields.String(required=True, metadata={"example": "approved"})
-    days_added = ma.fields.Integer(required=True, metadata={"example": 30})
-    expires_at = Moment(required=True)
+    days_added = ma.fields.Integer(metadata={"example": 30})
+    expires_at = Moment()
+    credit_added = ma.fields.String(metadata={"example": "5.00"})
+    currency = ma.fields.String(metadata={"example": "USDT"})
+
+
+def as_paid(paid: Paid) -> dict[str, Any]:
+    """The answer about a payment that was approved at once."""
+    found: dict[str, Any] = {
+        "payment_id": paid.payment.id,
+        "status": paid.payment.status.value,
+    }
+    gave = paid.fulfilled
+    if gave.credit is not None:
+        return found | {"credit_added": str(gave.credit), "currency": gave.credit.currency}
+    return found | {"days_added": gave.days_added, "expires_at": gave.expires_at}
 
 
 class PaymentSchema(Schema):
@@ -103,6 +120,32 @@ class PaymentSchema(Schema):
 class NewIntentSchema(Schema):
     plan = SubmitSchema._declared_fields["plan"]
     network = SubmitSchema._declared_fields["network"]
+    coupon_code = ma.fields.String(
+        validate=validate.Length(min=1, max=64),
+        metadata={"description": "Of a percentage off the price."},
+    )
+
+
+class WalletPaymentSchema(Schema):
+    plan = SubmitSchema._declared_fields["plan"]
+
+
+class TopUpSchema(Schema):
+    amount = ma.fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=40),
+        metadata={"description": "In USDT: digits and a point.", "example": "25.00"},
+    )
+    network = SubmitSchema._declared_fields["network"]
+
+    @ma.post_load
+    def as_money(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Exact, or refused."""
+        amount = parse_decimal(data["amount"], "USDT")
+        if amount is None:
+            words = "Not an amount: digits, and a point before at most 6 decimals."
+            raise ma.ValidationError(words, "amount")
+        return data | {"amount": Money(amount, "USDT")}
 
 
 class IntentSchema(Schema):
@@ -140,6 +183,16 @@ def as_intent(intent: PaymentIntent, payment: Payment | None = None) -> dict[str
         "expires_at": intent.expires_at,
         "payment_id": payment.id if payment else None,
     }
+
+
+class CheckoutSchema(Schema):
+    payment_id = ma.fields.UUID(required=True)
+    url = ma.fields.String(required=True, metadata={"description": "Send the payer there."})
+    expires_at = Moment(required=True, allow_none=True)
+
+
+class TakenSchema(Schema):
+    taken = ma.fields.Boolean(required=True)
 
 
 class InvoiceSchema(Schema):

@@ -79,6 +79,7 @@ class Fulfilled:
 
     days_added: int | None = None
     expires_at: datetime | None = None
+    credit: Money | None = None
 
 
 OfferSource = Callable[[str | None], Offer | None]

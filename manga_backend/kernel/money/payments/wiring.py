@@ -6,9 +6,12 @@ from datetime import timedelta
 
 from manga_backend.kernel.approvals.service import subjects
 from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.money.gateways.service import HANDLE
 from manga_backend.kernel.money.payments import admin, jobs, permissions, routes
 from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP, WalletFulfilment
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
+from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, VERIFY
 from manga_backend.kernel.operations.service import checks
 from manga_backend.kit.app import App
@@ -24,13 +27,18 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.READ_OWN_PAYMENTS, "user")
     grants.register(app, permissions.READ_PAYMENTS, "support")
     subjects.register(app, APPROVAL_KIND, PaymentSubject())
+    for kind in (TOP_UP, CREDIT):
+        fulfilments.register(app, kind, WalletFulfilment())
     app.api.register_blueprint(routes.paying)
     app.api.register_blueprint(routes.own)
     app.api.register_blueprint(routes.invoices)
+    app.api.register_blueprint(routes.webhooks)
     for job, run, every in (
         (VERIFY, jobs.verify_due, timedelta(seconds=15)),
         ("payments.watch", jobs.watch, timedelta(seconds=20)),
         ("payments.expire", jobs.expire, timedelta(seconds=60)),
+        (HANDLE, jobs.handle_webhooks, timedelta(seconds=60)),
+        ("payments.poll_checkouts", jobs.poll_checkouts, timedelta(seconds=60)),
     ):
         job_registry.register(app, job, run)
         schedules.register(app, job, Schedule(job, every))

@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Row,
-    Update,
     bindparam,
     case,
     cast,
@@ -28,7 +27,7 @@ from manga_backend.kernel.telegram.queries import reachability_of
 from manga_backend.kernel.telegram.service.chats import note_enabled, note_reachability
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit import clock
-from manga_backend.kit.db import read_in_index_order, session, write_one
+from manga_backend.kit.db import Prepared, read_in_index_order, session, write_one, write_prepared
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
@@ -168,7 +167,7 @@ def _originals(ids: list[int]) -> dict[int, Any]:
 
 
 @cache
-def _sent_statement(count: int) -> Update:
+def _sent_statement(count: int) -> Prepared:
     """For so many messages. One in flight may be held or cancelled meanwhile; that it left is a
     fact all the same."""
     ids = [bindparam(f"id_{n}", type_=BigInteger) for n in range(count)]
@@ -176,10 +175,8 @@ def _sent_statement(count: int) -> Update:
     told_id: ColumnElement[int] = told[0]
     if count > 1:
         by_id = case(*((Notification.id == i, t) for i, t in zip(ids, told, strict=True)))
-        told_id = cast(
-            by_id, BigInteger
-        )  # of edits alone all are NULL, which is text to PostgreSQL
-    return (
+        told_id = cast(by_id, BigInteger)
+    statement = (
         update(Notification)
         .where(Notification.id.in_(ids), Notification.status != Status.SENT)
         .values(
@@ -189,6 +186,7 @@ def _sent_statement(count: int) -> Update:
             last_error=None,
         )
     )
+    return Prepared(f"notifications_sent_{count}", statement)
 
 
 _THEIR_EDITS = (
@@ -208,7 +206,7 @@ def record_sent(sent: Sequence[Sent]) -> None:
     values: dict[str, Any] = {"at": now}
     for number, one in enumerate(sent):
         values |= {f"id_{number}": one.out.id, f"told_{number}": one.message_id}
-    write_one(_sent_statement(len(sent)), values)
+    write_prepared(_sent_statement(len(sent)), values)
     questions = [one.out.id for one in sent if one.out.buttons and one.message_id is not None]
     if questions:
         write_one(_THEIR_EDITS, {"ids": questions, "at": now})

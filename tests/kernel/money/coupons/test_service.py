@@ -70,7 +70,7 @@ def only_coupon(app: App) -> Coupon:
 class TestIssueDays:
     def test_makes_as_many_different_codes_as_asked(self, app: App) -> None:
         with at_work(app):
-            batch = service.issue_days(CLI, plan_code=PLAN, days=7, count=25, note="Nowruz")
+            batch = service.issue(CLI, DaysGift(PLAN, 7), count=25, note="Nowruz")
             codes = service.codes_of(batch)
         assert len(set(codes)) == 25
         assert all(len(code) == 14 for code in codes)
@@ -80,7 +80,7 @@ class TestIssueDays:
 
     def test_the_audit_log_knows_of_it_but_not_the_codes(self, app: App) -> None:
         with at_work(app):
-            batch = service.issue_days(CLI, plan_code=PLAN, days=7, count=2)
+            batch = service.issue(CLI, DaysGift(PLAN, 7), count=2)
             codes = [normalised(code) or "" for code in service.codes_of(batch)]
         (entry,) = rows(app, AuditEntry)
         assert (entry.action, entry.actor, entry.after["count"]) == ("coupon.issued", "cli", 2)

@@ -20,7 +20,7 @@ from manga_backend.kernel.money.payments.models import (
     Payment,
     PaymentIntent,
 )
-from manga_backend.kernel.money.payments.service.decide import PaymentSubject
+from manga_backend.kernel.money.payments.service.decide import PaymentSubject, is_large
 from manga_backend.kernel.money.payments.service.intents import settle_intent
 from manga_backend.kernel.money.payments.service.steps import note_payment_step, reopen_invoice
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
@@ -119,7 +119,8 @@ def _match(chain: Chain, arrived: ChainTransfer) -> bool:
     payment = _payment_of(chain, arrived, intent)
     arrived.payment_id = payment.id
     session().flush()
-    if in_time and settings(PaymentSettings).auto_approves_intents:
+    trusted = settings(PaymentSettings).auto_approves_intents and not is_large(payment)
+    if in_time and trusted:
         _approve(payment)
     else:
         file_approval(APPROVAL_KIND, str(payment.id))

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
+
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.types import Method
+from manga_backend.kernel.money.payments.types import Fulfilled, Item, Method
+from manga_backend.kit.i18n import gettext
+from manga_backend.kit.money import Money
 
 TOP_UP = "wallet.top_up"
 """The fulfilment of an invoice for money in the wallet."""
+CREDIT = "wallet.credit"
+"""That of a gift for it."""
+
+
+class WalletFulfilment:
+    """Money for the wallet: the book has it already, so all that is left is to say how much."""
+
+    def fulfil(self, item: Item, payment_id: uuid.UUID) -> Fulfilled:
+        """Run by the approval, after `book`."""
+        return Fulfilled(credit=Money(int(item.details["amount"]), item.details["currency"]))
+
+    def facts(self, item: Item) -> list[tuple[str, str]]:
+        """That it is for the wallet."""
+        return [(gettext("For"), gettext("the wallet"))]
 
 
 def book(payment: Payment, *, received: int | None = None) -> None:

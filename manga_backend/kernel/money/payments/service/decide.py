@@ -20,6 +20,7 @@ from manga_backend.kernel.money.payments.service.steps import (
     move_invoice,
     move_payment,
 )
+from manga_backend.kernel.money.payments.settings import PaymentSettings
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Priority
@@ -28,6 +29,7 @@ from manga_backend.kit.db import session
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import N_, gettext, local_digits, local_time, render
 from manga_backend.kit.money import Money
+from manga_backend.kit.settings import settings
 
 VERDICTS = {
     Verdict.UNCHECKED: N_("not checked on the chain; look at the explorer"),
@@ -73,13 +75,19 @@ class PaymentSubject:
                     code=True,
                     url=chains.explorer_url(payment.network, payment.tx_hash),
                 ),
-                *_chain_facts(payment),
             ]
+        if payment.network is not None or (payment.verification or {}).get("verdict"):
+            facts += _chain_facts(payment)
         facts += [
             Fact(gettext("Purchases so far"), local_digits(str(before))),
             Fact(gettext("Sent"), local_time(payment.submitted_at)),
         ]
         return Question(gettext("New payment"), facts)
+
+    def needs_two(self, subject_id: str) -> bool:
+        """By its price, or by what really came if that is more."""
+        payment = queries.get_payment(uuid.UUID(subject_id))
+        return is_large(payment)
 
     def approve(self, subject_id: str, actor: Actor) -> None:
         """Accept: the payment is approved, the invoice paid and fulfilled, the user told.
@@ -139,7 +147,8 @@ def _chain_facts(payment: Payment) -> list[Fact]:
     """What the chain says, and what it rests on."""
     seen = payment.verification or {}
     verdict = Verdict(seen.get("verdict", Verdict.UNCHECKED))
-    facts = [Fact(gettext("On the chain"), gettext(VERDICTS[verdict]))]
+    where = gettext("On the chain") if payment.network else gettext("The provider says")
+    facts = [Fact(where, gettext(VERDICTS[verdict]))]
     if seen.get("amount") is not None and verdict is not Verdict.WRONG_RECEIVER:
         came = f"{Money(seen['amount'], payment.currency)} {payment.currency}"
         facts.append(Fact(gettext("Received"), came))
@@ -152,6 +161,12 @@ def _chain_facts(payment: Payment) -> list[Fact]:
     if seen.get("late"):
         facts.append(Fact(gettext("When"), gettext("after the time for this payment was over")))
     return facts
+
+
+def is_large(payment: Payment) -> bool:
+    """Whether one person may not approve it alone."""
+    limit = settings(PaymentSettings).four_eyes_above
+    return limit is not None and max(payment.amount, received_by(payment) or 0) > limit
 
 
 def received_by(payment: Payment) -> int | None:

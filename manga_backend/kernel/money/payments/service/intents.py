@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -12,9 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Chain, Network
+from manga_backend.kernel.money.coupons import service as coupons
+from manga_backend.kernel.money.coupons.errors import CouponIsNoDiscount
+from manga_backend.kernel.money.coupons.types import AnyGift, PercentGift
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.errors import NetworkNotWatched, TooManyIntents
 from manga_backend.kernel.money.payments.models import PaymentIntent
+from manga_backend.kernel.money.payments.service.booking import TOP_UP
 from manga_backend.kernel.money.payments.service.steps import (
     move_invoice_if_open,
     open_invoice,
@@ -23,40 +28,86 @@ from manga_backend.kernel.money.payments.service.submit import offer_of
 from manga_backend.kernel.money.payments.types import IntentStatus, InvoiceStatus, Offer
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session, violates
+from manga_backend.kit.i18n import gettext
+from manga_backend.kit.money import Money
+from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.settings import settings
 
 LIVES = timedelta(minutes=60)
 REUSED_WHILE_LEFT = timedelta(minutes=20)
 """The same question again gives the same intent, while there is time enough to pay it."""
 MOST_OPEN = 3
+LEAST_TOP_UP, MOST_TOP_UP = 1_000_000, 100_000_000_000
+"""In minor units of USDT."""
 STEPS_ABOVE_PRICE = 9_999
 """In minor units: at most 0.009999 USDT more than the price."""
 TRIES = 20
 
 
 def open_intent(
-    user_id: int, network: Network | None = None, plan: str | None = None
+    user_id: int,
+    network: Network | None = None,
+    plan: str | None = None,
+    coupon_code: str | None = None,
 ) -> PaymentIntent:
     """Promise to pay for a plan on a network that is watched; its invoice is loaded.
 
-    Asked again for the same, it is the same intent. InvalidInput (unknown plan), NetworkNotWatched,
-    TooManyIntents. Locks the user; the amount is unique among open intents of the network by an
-    index, and none that was asked for within the last day is used again.
+    Asked again for the same, it is the same intent. With a coupon of a percentage the price is
+    lower; the coupon's use comes back when the intent ends unpaid. InvalidInput (unknown plan),
+    NetworkNotWatched, TooManyIntents, CouponIsNoDiscount and the refusals of coupons. Locks the
+    user; the amount is unique among open intents of the network by an index, and none that was
+    asked for within the last day is used again.
     """
-    offer = offer_of(plan)
+    return _open(user_id, network, offer_of(plan), coupon_code)
+
+
+def open_top_up(user_id: int, money: Money, network: Network | None = None) -> PaymentIntent:
+    """The same for money in the wallet. InvalidInput outside of LEAST_TOP_UP and MOST_TOP_UP."""
+    if not LEAST_TOP_UP <= money.amount <= MOST_TOP_UP:
+        words = gettext(
+            "Must be from %(least)s to %(most)s.",
+            least=str(Money(LEAST_TOP_UP, money.currency)),
+            most=str(Money(MOST_TOP_UP, money.currency)),
+        )
+        raise InvalidInput({"amount": [words]})
+    offer = Offer(
+        product="wallet",
+        code="top_up",
+        title="Top-up",
+        price=money,
+        fulfilment=TOP_UP,
+        item={"amount": money.amount, "currency": money.currency},
+    )
+    return _open(user_id, network, offer, None)
+
+
+def _open(
+    user_id: int, network: Network | None, offer: Offer, coupon_code: str | None
+) -> PaymentIntent:
     chain = _chain(network)
     lock_user(user_id)
     open_ones = queries.list_open_intents(user_id)
     for intent in open_ones:
         same = (intent.network, intent.invoice.item_code) == (chain.network, offer.code)
         price = (intent.invoice.amount, intent.invoice.currency)
-        if same and price == (offer.price.amount, offer.price.currency):
+        if same and not coupon_code and price == (offer.price.amount, offer.price.currency):
             if intent.expires_at - clock.now() >= REUSED_WHILE_LEFT:
                 return intent
             _close(intent, IntentStatus.CANCELLED, f"user:{user_id}")
     if len([one for one in open_ones if one.status is IntentStatus.OPEN]) >= MOST_OPEN:
         raise TooManyIntents
-    return _new(user_id, offer, chain)
+    intent_id = new_id()
+    if coupon_code:
+        offer = _lowered(offer, coupons.redeem(coupon_code, user_id, intent_id))
+    return _new(user_id, offer, chain, intent_id)
+
+
+def _lowered(offer: Offer, gift: AnyGift) -> Offer:
+    """The price with a percentage off; half a minor unit is paid in full."""
+    if not isinstance(gift, PercentGift):
+        raise CouponIsNoDiscount
+    left = -(-offer.price.amount * (100 - gift.percent) // 100)
+    return replace(offer, price=Money(left, offer.price.currency))
 
 
 def _chain(network: Network | None) -> Chain:
@@ -67,7 +118,7 @@ def _chain(network: Network | None) -> Chain:
     return chain
 
 
-def _new(user_id: int, offer: Offer, chain: Chain) -> PaymentIntent:
+def _new(user_id: int, offer: Offer, chain: Chain, intent_id: uuid.UUID) -> PaymentIntent:
     now = clock.now()
     invoice = open_invoice(user_id, offer, f"user:{user_id}", expires_at=now + LIVES)
     for _ in range(TRIES):
@@ -75,7 +126,7 @@ def _new(user_id: int, offer: Offer, chain: Chain) -> PaymentIntent:
         if queries.is_amount_taken(chain.network, amount, now):
             continue
         intent = PaymentIntent(
-            id=new_id(),
+            id=intent_id,
             user_id=user_id,
             invoice_id=invoice.id,
             network=chain.network,
@@ -137,3 +188,4 @@ def _close(intent: PaymentIntent, to: IntentStatus, actor: str) -> None:
     session().flush()
     over = InvoiceStatus.EXPIRED if to is IntentStatus.EXPIRED else InvoiceStatus.CANCELLED
     move_invoice_if_open(intent.invoice_id, over, actor)
+    coupons.give_back(intent.id)

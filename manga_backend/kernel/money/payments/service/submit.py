@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.approvals.service import file_approval
-from manga_backend.kernel.identity.queries import get_contact, get_user
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.chains import domain as chains
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Network, Verdict
-from manga_backend.kernel.money.coupons import service as coupons
-from manga_backend.kernel.money.payments import messages, queries
+from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.errors import TooManyPending, TransactionAlreadyUsed
-from manga_backend.kernel.money.payments.events import PaymentApproved
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.steps import (
-    fulfil,
-    move_invoice,
     note_payment_step,
     open_invoice,
 )
 from manga_backend.kernel.money.payments.types import (
-    Fulfilled,
     GiftSource,
-    InvoiceStatus,
     Method,
     Offer,
     OfferSource,
     PaymentStatus,
 )
-from manga_backend.kernel.notifications.service.outbox import notify_log_channel, notify_user
-from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session, violates
-from manga_backend.kit.events import publish
-from manga_backend.kit.i18n import gettext, render
+from manga_backend.kit.i18n import gettext
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry
@@ -54,14 +42,6 @@ offers: Registry[OfferSource] = Registry("payments.offers")
 
 gifts: Registry[GiftSource] = Registry("payments.gifts")
 """`days`: what a coupon of days gives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Redeemed:
-    """A coupon's payment and what it gave."""
-
-    payment: Payment
-    fulfilled: Fulfilled
 
 
 def offer_of(plan: str | None) -> Offer:
@@ -124,59 +104,3 @@ def submit_transaction(
     if payment.verify_at is not None:
         wake(VERIFY)
     return payment
-
-
-def redeem_coupon(user_id: int, typed: str) -> Redeemed:
-    """Take one use of a coupon and give what it holds, at once.
-
-    Refusals of coupons.service.redeem. Publishes PaymentApproved. Twice by one user gives once.
-    """
-    payment_id = new_id()
-    gift = coupons.redeem(typed, user_id, payment_id)
-    offer = gifts["days"](gift.plan_code, gift.days)
-    if offer is None:
-        raise InvalidInput({"coupon_code": [gettext("There is no such plan.")]})
-    actor = f"user:{user_id}"
-    label = get_user(user_id).label
-    invoice = open_invoice(user_id, offer, actor)
-    now = clock.now()
-    payment = Payment(
-        id=payment_id,
-        invoice_id=invoice.id,
-        user_id=user_id,
-        method=Method.COUPON,
-        status=PaymentStatus.APPROVED,
-        amount=0,
-        currency=invoice.currency,
-        submitted_at=now,
-        decided_at=now,
-        decided_by=actor,
-        decided_by_label=label,
-    )
-    payment.invoice = invoice
-    session().add(payment)
-    session().flush()
-    note_payment_step(payment.id, None, PaymentStatus.APPROVED, actor)
-    move_invoice(invoice, InvoiceStatus.PAID, actor)
-    fulfilled = fulfil(invoice, payment)
-    publish(
-        PaymentApproved(
-            payment_id=payment.id,
-            user_id=user_id,
-            method=payment.method,
-            amount=0,
-            currency=payment.currency,
-            at=now,
-        )
-    )
-    _tell_of_coupon(payment, fulfilled, label)
-    return Redeemed(payment, fulfilled)
-
-
-def _tell_of_coupon(payment: Payment, fulfilled: Fulfilled, label: str) -> None:
-    contact = get_contact(payment.user_id)
-    subject = f"payment:{payment.id}"
-    text = render(messages.COUPON_REDEEMED, contact.language, fulfilled=fulfilled)
-    notify_user(contact, Message(text), kind="coupon_redeemed", subject=subject)
-    line = render(messages.COUPON_LOG, None, fulfilled=fulfilled, username=label)
-    notify_log_channel(Message(line), kind="coupon_redeemed", subject=subject)

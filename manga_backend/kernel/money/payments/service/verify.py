@@ -15,7 +15,7 @@ from manga_backend.kernel.money.chains.types import ASK_AGAIN, Chain, Expected, 
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
-from manga_backend.kernel.money.payments.types import PaymentStatus
+from manga_backend.kernel.money.payments.types import Method, PaymentStatus
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import settings
@@ -46,7 +46,11 @@ def claim_due() -> list[Asked]:
     now = clock.now()
     due = session().scalars(
         select(Payment)
-        .where(Payment.status == PaymentStatus.PENDING, Payment.verify_at <= now)
+        .where(
+            Payment.status == PaymentStatus.PENDING,
+            Payment.method == Method.CRYPTO,
+            Payment.verify_at <= now,
+        )
         .order_by(Payment.verify_at)
         .limit(BATCH)
         .with_for_update(skip_locked=True)

@@ -1,0 +1,1 @@
+"""Payment gateways: hosted checkouts, signed webhooks, payouts."""

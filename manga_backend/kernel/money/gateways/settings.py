@@ -1,0 +1,45 @@
+"""Settings of the gateways."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from manga_backend.kit.settings import CoreSettings, Env
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Cryptomus, or Heleket, which has the same API: `url` says which. Off without a merchant."""
+
+    merchant: str
+    payment_key: str = field(repr=False)
+    payout_key: str = field(repr=False)
+    url: str
+    public_url: str
+    """Ours, at which the provider's webhooks arrive; empty: they are only polled for."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether checkouts are offered."""
+        return bool(self.merchant and self.payment_key)
+
+
+def load(env: Env, _core: CoreSettings) -> GatewaySettings:
+    """CRYPTOMUS_* of kernel.md §9 and PUBLIC_URL."""
+    url = (env.str("CRYPTOMUS_URL", "") or "https://api.cryptomus.com").rstrip("/")
+    public = (env.str("PUBLIC_URL", "") or "").rstrip("/")
+    for name, value in (("CRYPTOMUS_URL", url), ("PUBLIC_URL", public)):
+        if value and not re.fullmatch(r"https?://\S+", value):
+            env.complain(name, "must be an address like https://host")
+    merchant = env.str("CRYPTOMUS_MERCHANT_ID", "") or ""
+    payment_key = env.str("CRYPTOMUS_PAYMENT_KEY", "") or ""
+    if bool(merchant) != bool(payment_key):
+        env.complain("CRYPTOMUS_MERCHANT_ID", "goes together with CRYPTOMUS_PAYMENT_KEY")
+    return GatewaySettings(
+        merchant=merchant,
+        payment_key=payment_key,
+        payout_key=env.str("CRYPTOMUS_PAYOUT_KEY", "") or "",
+        url=url,
+        public_url=public,
+    )

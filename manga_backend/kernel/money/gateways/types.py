@@ -1,0 +1,56 @@
+"""What every gateway can do, in words of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class CheckoutStatus(StrEnum):
+    """Only `paid` moves money; `underpaid` and `failed` are final and move none."""
+
+    WAITING = "waiting"
+    PAID = "paid"
+    UNDERPAID = "underpaid"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A page on which somebody pays. `order_id` is ours; `amount` is a decimal string of what was
+    asked, `paid` of what came."""
+
+    order_id: str
+    status: CheckoutStatus
+    amount: str
+    currency: str
+    url: str | None = None
+    expires_at: datetime | None = None
+    paid: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A webhook whose signature was right: what it is known by, and what it tells."""
+
+    event_id: str
+    checkout: Checkout
+
+
+class Gateway(Protocol):
+    """One provider. All calls may be repeated: it knows our order ids. They raise GatewayAway when
+    no usable answer came, and GatewayRefused when the answer is no."""
+
+    def create_checkout(
+        self, order_id: str, amount: str, currency: str, callback_url: str | None
+    ) -> Checkout:
+        """Make the page, or find the one that was made for this order."""
+
+    def find_checkout(self, order_id: str) -> Checkout | None:
+        """How it stands at the provider; None for one that it does not know."""
+
+    def read_webhook(self, body: bytes) -> Incoming | None:
+        """None when the signature is wrong, or there is none."""

@@ -1,0 +1,195 @@
+"""Payments through a gateway: the order, and what the provider says of it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import select
+
+from manga_backend.kernel.approvals.service import file_approval
+from manga_backend.kernel.backoffice.types import Actor, Channel
+from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.money.gateways.queries import list_waiting
+from manga_backend.kernel.money.gateways.types import Checkout, CheckoutStatus
+from manga_backend.kernel.money.payments import queries
+from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.service.decide import PaymentSubject
+from manga_backend.kernel.money.payments.service.steps import (
+    move_invoice,
+    move_payment,
+    note_payment_step,
+    open_invoice,
+)
+from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, offer_of
+from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
+from manga_backend.kit import clock
+from manga_backend.kit.db import new_id, session
+from manga_backend.kit.money import EXPONENTS, decimal_string
+
+log = logging.getLogger(__name__)
+
+REUSED_FOR = timedelta(minutes=45)
+"""The provider's page lives for an hour."""
+POLL_EVERY = timedelta(minutes=2)
+POLLED_FOR = timedelta(days=2)
+BATCH = 50
+PROVIDER = Actor(key="gateway:cryptomus", label="Cryptomus", channel=Channel.SYSTEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the provider is asked to take."""
+
+    payment_id: uuid.UUID
+    order_id: str
+    amount: str
+    currency: str
+
+
+def open_order(user_id: int, plan: str | None) -> Order:
+    """A pending payment that waits for the provider's word. The same question within
+    REUSED_FOR gives the same order. InvalidInput. Locks the user."""
+    offer = offer_of(plan)
+    lock_user(user_id)
+    payment = queries.find_open_order(user_id, offer.code, clock.now() - REUSED_FOR)
+    if payment is None or payment.amount != offer.price.amount:
+        invoice = open_invoice(user_id, offer, f"user:{user_id}")
+        payment = Payment(
+            id=new_id(),
+            invoice_id=invoice.id,
+            user_id=user_id,
+            method=Method.GATEWAY,
+            status=PaymentStatus.PENDING,
+            amount=invoice.amount,
+            currency=invoice.currency,
+            submitted_at=clock.now(),
+            verify_at=clock.now() + POLL_EVERY,
+        )
+        payment.invoice = invoice
+        session().add(payment)
+        session().flush()
+        note_payment_step(payment.id, None, PaymentStatus.PENDING, f"user:{user_id}")
+    amount = decimal_string(payment.amount, payment.currency)
+    return Order(payment.id, payment.id.hex, amount, payment.currency)
+
+
+def note_page(payment_id: uuid.UUID, checkout: Checkout) -> None:
+    """Keep the provider's page with the payment. May run twice."""
+    payment = session().get_one(Payment, payment_id)
+    payment.verification = {
+        **(payment.verification or {}),
+        "checkout_url": checkout.url,
+        "reference": checkout.reference,
+    }
+    session().flush()
+
+
+def settle(checkout: Checkout) -> str:
+    """Do what the provider's word asks for; what was done, in words for admins.
+
+    Credits only an amount and a currency that are the invoice's. Locks the payment: of any number
+    of calls at once one approves it, and the others find it approved.
+    """
+    payment = _lock(checkout.order_id)
+    if payment is None:
+        return "no such order"
+    if not _is_price(payment, checkout):
+        log.error("order %s: its amount or currency is not the invoice's", checkout.order_id)
+        return "the amount or the currency is not the invoice's"
+    if payment.status is not PaymentStatus.PENDING:
+        if checkout.status is CheckoutStatus.PAID and payment.status is not PaymentStatus.APPROVED:
+            log.error("order %s was paid after it was closed: look at it", checkout.order_id)
+            return f"paid, but the payment is {payment.status.value}: look at it"
+        return f"nothing to do: {payment.status.value}"
+    if checkout.status is CheckoutStatus.PAID:
+        payment.verify_at = None
+        PaymentSubject().approve(str(payment.id), PROVIDER)
+        return "approved"
+    if checkout.status is CheckoutStatus.FAILED:
+        move_payment(payment, PaymentStatus.EXPIRED, PROVIDER.key, PROVIDER.label)
+        move_invoice(queries.get_payment(payment.id).invoice, InvoiceStatus.EXPIRED, PROVIDER.key)
+        return "closed"
+    if checkout.status is CheckoutStatus.UNDERPAID:
+        return _ask_people(payment, checkout)
+    return "still under way"
+
+
+def _ask_people(payment: Payment, checkout: Checkout) -> str:
+    if payment.verify_at is None and (payment.verification or {}).get("verdict"):
+        return "waits for an admin"
+    paid = _minor(checkout.paid or "", payment.currency)
+    seen: dict[str, Any] = {"verdict": "too_little", "amount": paid, "final": True}
+    payment.verification = {**(payment.verification or {}), **seen}
+    payment.verify_at = None
+    session().flush()
+    file_approval(APPROVAL_KIND, str(payment.id))
+    return "too little was paid: an admin is asked"
+
+
+def _lock(order_id: str) -> Payment | None:
+    try:
+        payment_id = uuid.UUID(hex=order_id)
+    except ValueError:
+        return None
+    return session().scalar(
+        select(Payment)
+        .where(Payment.id == payment_id, Payment.method == Method.GATEWAY)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def _is_price(payment: Payment, checkout: Checkout) -> bool:
+    same = checkout.currency == payment.currency
+    return same and _minor(checkout.amount, payment.currency) == payment.amount
+
+
+def _minor(text: str, currency: str) -> int | None:
+    """Exact, or nothing: `5.00000000` is 5, `NaN` and `1e400` are no amounts."""
+    try:
+        amount = Decimal(text).scaleb(EXPONENTS[currency])
+        return int(amount) if amount == int(amount) else None
+    except (InvalidOperation, ValueError, OverflowError):
+        return None
+
+
+def handle_stored(read: Any) -> int:
+    """Handle a batch of stored webhooks; `read` makes a Checkout of a body again. Returns how many
+    were looked at. May run twice and at once: each is locked, and settling is harmless."""
+    waiting = list_waiting(BATCH)
+    for webhook in waiting:
+        webhook.attempts += 1
+        incoming = read(webhook.body.encode())
+        webhook.outcome = settle(incoming.checkout) if incoming else "not signed with our key"
+        webhook.handled_at = clock.now()
+    session().flush()
+    return len(waiting)
+
+
+def claim_orders_to_poll() -> list[str]:
+    """Orders whose webhook may never come; their next time is set at once, so that another one asks
+    about others."""
+    now = clock.now()
+    due = list(
+        session().scalars(
+            select(Payment)
+            .where(
+                Payment.status == PaymentStatus.PENDING,
+                Payment.method == Method.GATEWAY,
+                Payment.verify_at <= now,
+            )
+            .order_by(Payment.verify_at)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    for payment in due:
+        old = now - payment.submitted_at >= POLLED_FOR
+        payment.verify_at = None if old else now + POLL_EVERY
+    session().flush()
+    return [payment.id.hex for payment in due]
