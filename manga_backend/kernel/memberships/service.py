@@ -254,6 +254,18 @@ class DaysFulfilment:
         )
         return Fulfilled(days_added=days, expires_at=after.expires_at)
 
+    def undo(self, item: Item, payment_id: uuid.UUID, reason: str) -> None:
+        """Take the days back."""
+        extend(
+            item.user_id,
+            item.product,
+            item.code,
+            -int(item.details["days"]),
+            source=Source.PAYMENT,
+            source_id=f"{payment_id}:refund",
+            reason=reason,
+        )
+
     def facts(self, item: Item) -> list[tuple[str, str]]:
         """Plan and days."""
         plan = queries.find_plan(item.code)

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
-from manga_backend.kernel.backoffice.admin import ListView, written
+from flask import redirect, request, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    act,
+    actor,
+    current_visitor,
+    require_right,
+    tell,
+    written,
+)
 from manga_backend.kernel.money.chains.domain import shown
-from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS
+from manga_backend.kernel.money.payments.models import ChainTransfer, Invoice, Payment
+from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
+from manga_backend.kernel.money.payments.service.refunds import refund
+from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kit.i18n import gettext, left_to_right
 from manga_backend.kit.money import Money
 
-
-def _amount(_view: Any, _context: Any, payment: Payment, _name: str) -> Any:
-    return left_to_right(f"{Money(payment.amount, payment.currency)} {payment.currency}")
+MAX_REASON = 500
 
 
-def _hash(_view: Any, _context: Any, payment: Payment, _name: str) -> Any:
+def _amount(_view: Any, _context: Any, row: Payment | Invoice, _name: str) -> Any:
+    return left_to_right(f"{Money(row.amount, row.currency)} {row.currency}")
+
+
+def _hash(_view: Any, _context: Any, payment: Payment | ChainTransfer, _name: str) -> Any:
     if payment.tx_hash is None or payment.network is None:
         return "—"
     return left_to_right(shown(payment.network, payment.tx_hash))
@@ -41,6 +57,24 @@ class PaymentsView(ListView):
         "tx_hash": _hash,
     }
     column_formatters_detail = column_formatters
+    details_template = "backoffice/payment.html"
+
+    def render(self, template: str, **kwargs: Any) -> Any:
+        model = kwargs.get("model")
+        if isinstance(model, Payment):
+            paid = model.status is PaymentStatus.APPROVED and model.amount > 0
+            kwargs["may_refund"] = paid and current_visitor().can(REFUND)
+        return super().render(template, **kwargs)
+
+    @expose("/refund/<uuid:payment_id>", methods=("POST",))
+    def refund(self, payment_id: uuid.UUID) -> Any:
+        require_right(REFUND)
+        reason = request.form.get("reason", "").strip()[:MAX_REASON]
+        if reason:
+            act(lambda: refund(payment_id, actor(), reason))
+        else:
+            tell(gettext("A reason is needed."), "error")
+        return redirect(url_for(".details_view", id=payment_id))
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -57,4 +91,70 @@ class PaymentsView(ListView):
             "decided_at": gettext("Decided"),
             "decided_by_label": gettext("Decided by"),
             "reason": gettext("Reason"),
+        }
+
+
+class InvoicesView(ListView):
+    """What users owe and owed."""
+
+    permission = READ_PAYMENTS
+    column_list = ("created_at", "user_id", "product", "item_code", "status", "amount", "paid_at")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("created_at", "paid_at")
+    column_filters = ("status", "product", "user_id")
+    column_details_list = ("id", *column_list, "title", "expires_at")
+    column_formatters = {**dict.fromkeys(column_details_list, written), "amount": _amount}
+    column_formatters_detail = column_formatters
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("ID"),
+            "created_at": gettext("Created"),
+            "user_id": gettext("User"),
+            "product": gettext("Product"),
+            "item_code": gettext("Plan"),
+            "title": gettext("For"),
+            "status": gettext("Status"),
+            "amount": gettext("Amount"),
+            "paid_at": gettext("Paid"),
+            "expires_at": gettext("Until"),
+        }
+
+
+def _came(_view: Any, _context: Any, row: ChainTransfer, _name: str) -> Any:
+    return left_to_right(f"{Money(row.amount, 'USDT')} USDT")
+
+
+class ChainTransfersView(ListView):
+    """What came to our addresses; without a payment it belongs to nobody yet."""
+
+    permission = READ_PAYMENTS
+    column_list = ("block_time", "network", "amount", "sender", "tx_hash", "payment_id")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("block_time",)
+    column_searchable_list = ("tx_hash", "sender")
+    column_filters = ("network",)
+    column_details_list = (*column_list, "log_index", "raw_amount", "seen_at")
+    column_formatters = {
+        **dict.fromkeys(column_details_list, written),
+        "amount": _came,
+        "tx_hash": _hash,
+    }
+    column_formatters_detail = column_formatters
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "block_time": gettext("When"),
+            "network": gettext("Network"),
+            "amount": gettext("Amount"),
+            "sender": gettext("From"),
+            "tx_hash": gettext("Hash"),
+            "payment_id": gettext("Payment"),
+            "log_index": gettext("Number"),
+            "raw_amount": gettext("In the token's own units"),
+            "seen_at": gettext("Seen"),
         }

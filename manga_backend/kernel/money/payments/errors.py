@@ -60,3 +60,19 @@ class IntentNotFound(DomainError):
     status = 404
     code = "intent_not_found"
     detail = N_("There is no such payment.")
+
+
+class NotRefundable(DomainError):
+    """It is not paid, was refunded before, or there is nothing to give back."""
+
+    status = 409
+    code = "not_refundable"
+    detail = N_("This payment can't be refunded.")
+
+
+class InvoiceNotFound(DomainError):
+    """No invoice of the caller has this id."""
+
+    status = 404
+    code = "invoice_not_found"
+    detail = N_("There is no such invoice.")

@@ -11,7 +11,11 @@ from sqlalchemy.orm import aliased, joinedload
 
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Chain, Incoming, Network
-from manga_backend.kernel.money.payments.errors import IntentNotFound, PaymentNotFound
+from manga_backend.kernel.money.payments.errors import (
+    IntentNotFound,
+    InvoiceNotFound,
+    PaymentNotFound,
+)
 from manga_backend.kernel.money.payments.models import (
     ChainCursor,
     ChainTransfer,
@@ -287,6 +291,23 @@ def find_open_order(user_id: int, plan: str, since: datetime) -> Payment | None:
         )
         .order_by(Payment.id.desc())
         .limit(1)
+    )
+
+
+def get_own_invoice(user_id: int, invoice_id: uuid.UUID) -> Invoice:
+    """InvoiceNotFound for another's as well."""
+    invoice = session().get(Invoice, invoice_id)
+    if invoice is None or invoice.user_id != user_id:
+        raise InvoiceNotFound
+    return invoice
+
+
+def find_settling_payment(invoice_id: uuid.UUID) -> Payment | None:
+    """The approved payment of an invoice; there is at most one."""
+    return session().scalar(
+        select(Payment)
+        .where(Payment.invoice_id == invoice_id, Payment.status == PaymentStatus.APPROVED)
+        .options(joinedload(Payment.invoice))
     )
 
 

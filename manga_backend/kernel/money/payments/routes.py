@@ -199,6 +199,16 @@ def list_invoices(pagination_parameters: PaginationParameters) -> Any:
     return paged(queries.own_invoices(principal().user_id), pagination_parameters)
 
 
+@invoices.route("/<uuid:invoice_id>/receipt")
+@require(READ_OWN_PAYMENTS)
+@invoices.refuses(errors.InvoiceNotFound)
+@invoices.response(200, schemas.ReceiptSchema)
+def get_receipt(invoice_id: uuid.UUID) -> Any:
+    """What was owed, and how it was paid; `payment` is null until it is."""
+    invoice = queries.get_own_invoice(principal().user_id, invoice_id)
+    return {"invoice": invoice, "payment": queries.find_settling_payment(invoice.id)}
+
+
 @own.route("")
 @require(READ_OWN_PAYMENTS)
 @own.response(200, schemas.PaymentSchema(many=True))

@@ -212,6 +212,11 @@ class InvoiceSchema(Schema):
     paid_at = Moment(required=True, allow_none=True)
 
 
+class ReceiptSchema(Schema):
+    invoice = ma.fields.Nested(InvoiceSchema, required=True)
+    payment = ma.fields.Nested(PaymentSchema, required=True, allow_none=True)
+
+
 _submitted = SubmittedSchema()
 
 

@@ -8,7 +8,7 @@ from manga_backend.kernel.approvals.service import subjects
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.money.gateways.service import HANDLE
 from manga_backend.kernel.money.payments import admin, jobs, permissions, routes
-from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.models import ChainTransfer, Invoice, Payment
 from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP, WalletFulfilment
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import fulfilments
@@ -26,6 +26,7 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.PAY, "user")
     grants.register(app, permissions.READ_OWN_PAYMENTS, "user")
     grants.register(app, permissions.READ_PAYMENTS, "support")
+    grants.register(app, permissions.REFUND, "admin")
     subjects.register(app, APPROVAL_KIND, PaymentSubject())
     for kind in (TOP_UP, CREDIT):
         fulfilments.register(app, kind, WalletFulfilment())
@@ -43,4 +44,7 @@ def init_app(app: App) -> None:
         job_registry.register(app, job, run)
         schedules.register(app, job, Schedule(job, every))
     checks.register(app, "chains", jobs.readiness)
+    add_view(app, admin.InvoicesView(Invoice, gettext_lazy("Invoices"), "panel_invoices"))
+    arrived = gettext_lazy("Received on chains")
+    add_view(app, admin.ChainTransfersView(ChainTransfer, arrived, "panel_received"))
     add_view(app, admin.PaymentsView(Payment, gettext_lazy("Payments"), "panel_payments"))

@@ -6,6 +6,7 @@ import uuid
 
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
+from manga_backend.kernel.money.payments.errors import NotRefundable
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.types import Fulfilled, Item, Method
 from manga_backend.kit.i18n import gettext
@@ -23,6 +24,10 @@ class WalletFulfilment:
     def fulfil(self, item: Item, payment_id: uuid.UUID) -> Fulfilled:
         """Run by the approval, after `book`."""
         return Fulfilled(credit=Money(int(item.details["amount"]), item.details["currency"]))
+
+    def undo(self, item: Item, payment_id: uuid.UUID, reason: str) -> None:
+        """Never: what went into the wallet is not refunded into it."""
+        raise NotRefundable
 
     def facts(self, item: Item) -> list[tuple[str, str]]:
         """That it is for the wallet."""

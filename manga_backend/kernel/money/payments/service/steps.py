@@ -35,6 +35,9 @@ class Fulfilment(Protocol):
     def fulfil(self, item: Item, payment_id: uuid.UUID) -> Fulfilled:
         """Give what was paid for; called once for each approved payment."""
 
+    def undo(self, item: Item, payment_id: uuid.UUID, reason: str) -> None:
+        """Take back what was given, when it is refunded; called once for each payment."""
+
     def facts(self, item: Item) -> list[tuple[str, str]]:
         """Label and value of what an admin should know, in the language of the moment."""
 
