@@ -16,6 +16,7 @@ from manga_backend.kernel.identity import wiring as identity
 from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
+from manga_backend.kernel.money.chains import wiring as chains
 from manga_backend.kernel.money.coupons import wiring as coupons
 from manga_backend.kernel.money.gateways import settings as gateway_settings
 from manga_backend.kernel.money.gateways import wiring as gateways
@@ -48,6 +49,7 @@ KERNEL = (
     identity,
     approvals,
     ledger,
+    chains,
     coupons,
     gateways,
     payments,

@@ -21,7 +21,7 @@ def upgrade() -> None:
     sa.Column('cursor', sa.Text(), nullable=False),
     sa.Column('read_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
-    sa.PrimaryKeyConstraint('network', name=op.f('pk_chain_cursors'))
+    sa.PrimaryKeyConstraint('network', 'address', name=op.f('pk_chain_cursors'))
     )
     op.create_table('payment_intents',
     sa.Column('id', sa.Uuid(), nullable=False),
@@ -53,6 +53,7 @@ def upgrade() -> None:
     sa.Column('network', sa.Enum('tron', 'ethereum', 'bsc', 'polygon', 'ton', 'bitcoin', name='network', native_enum=False, create_constraint=True, length=32), nullable=False),
     sa.Column('tx_hash', sa.Text(), nullable=False),
     sa.Column('log_index', sa.Integer(), nullable=False),
+    sa.Column('address', sa.Text(), nullable=False),
     sa.Column('sender', sa.Text(), nullable=False),
     sa.Column('raw_amount', sa.Text(), nullable=False),
     sa.Column('amount', sa.BigInteger(), nullable=False),

@@ -226,7 +226,8 @@ def act(command: Callable[[], object]) -> bool:
         command()
     except DomainError as refusal:
         rollback()
-        tell(refusal.message(), "error")
+        fields = (refusal.errors or {}).values()
+        tell(" ".join(words for field in fields for words in field) or refusal.message(), "error")
         return False
     tell(gettext("Done."))
     return True

@@ -30,6 +30,11 @@ def list_plans(product: str | None = None) -> list[Plan]:
     return list(session().scalars(statement))
 
 
+def list_all_plans() -> list[Plan]:
+    """On sale or not, by product and in the order in which they are shown."""
+    return list(session().scalars(select(Plan).order_by(Plan.product, Plan.position, Plan.code)))
+
+
 def is_product(name: str) -> bool:
     """Whether something is, or was, sold under this name."""
     planned = select(Plan.code).where(Plan.product == name).limit(1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
@@ -25,15 +27,15 @@ from manga_backend.kernel.memberships.models import (
     SubscriptionChange,
     SubscriptionNotice,
 )
-from manga_backend.kernel.memberships.types import EndAt, Extended, NoticeStage, Source
+from manga_backend.kernel.memberships.types import EndAt, Extended, NoticeStage, PlanDraft, Source
 from manga_backend.kernel.money.coupons import service as coupons
-from manga_backend.kernel.money.coupons.types import DaysGift
+from manga_backend.kernel.money.coupons.types import AnyGift, DaysGift
 from manga_backend.kernel.money.payments.types import Fulfilled, Item, Offer
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Contact, Priority
 from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import insert_or, session
+from manga_backend.kit.db import insert_or, serialize_on, session
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import gettext, in_language, language, local_digits, render
 from manga_backend.kit.money import Money
@@ -42,6 +44,7 @@ from manga_backend.kit.settings import CoreSettings, settings
 
 FULFILMENT = "memberships.days"
 NOTICE_BATCH = 200
+MAX_PLAN_DAYS = 3650
 KEEP_NOTICES = timedelta(days=60)
 
 
@@ -274,6 +277,81 @@ class DaysFulfilment:
         return [(gettext("Plan"), gettext("%(plan)s, %(days)s days", plan=name, days=days))]
 
 
+# ---- plans -------------------------------------------------------------------------------------
+
+PLAN_CODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def save_plan(draft: PlanDraft, actor: Actor, *, new: bool) -> Plan:
+    """Make a plan, or change one: what is sold and for how much from now on. Invoices and
+    subscriptions of before keep what they were made with.
+
+    InvalidInput names what is wrong: among it a code that is taken, or unknown. A plan that becomes
+    its product's default takes that from the one before. Audited with before and after.
+    """
+    serialize_on("plans")
+    plan = queries.find_plan(draft.code)
+    errors = _plan_errors(draft, plan, new=new)
+    if errors:
+        raise InvalidInput(errors)
+    current = session()
+    before = None
+    if plan is None:
+        plan = Plan(code=draft.code, product=draft.product)
+        current.add(plan)
+    else:
+        before = _plan_facts(plan)
+    if draft.is_default:
+        current.execute(
+            update(Plan)
+            .where(Plan.product == draft.product, Plan.code != draft.code, Plan.is_default)
+            .values(is_default=False)
+        )
+    plan.names, plan.days, plan.price = draft.names, draft.days, draft.price
+    plan.currency, plan.position = draft.currency, draft.position
+    plan.is_default, plan.is_on_sale = draft.is_default, draft.is_on_sale
+    current.flush()
+    after = _plan_facts(plan)
+    if after != before:
+        action = "plan.created" if before is None else "plan.changed"
+        record_audit(actor, action, "plan", plan.code, before=before, after=after)
+    return plan
+
+
+def _plan_errors(draft: PlanDraft, plan: Plan | None, *, new: bool) -> dict[str, list[str]]:
+    errors: dict[str, list[str]] = {}
+    if not PLAN_CODE.fullmatch(draft.code):
+        errors["code"] = [gettext("Small letters, digits, - and _, at most 40.")]
+    elif new and plan is not None:
+        errors["code"] = [gettext("There is such a plan already.")]
+    elif not new and plan is None:
+        errors["code"] = [gettext("There is no such plan.")]
+    if plan is not None and plan.product != draft.product:
+        errors["product"] = [gettext("A plan stays with its product.")]
+    if not any(draft.names.values()):
+        errors["names"] = [gettext("Write the name in at least one language.")]
+    if not 1 <= draft.days <= MAX_PLAN_DAYS:
+        errors["days"] = [gettext("Enter a whole number of days, at least 1.")]
+    if draft.price <= 0:
+        errors["price"] = [gettext("Enter a price above zero.")]
+    if draft.is_default and not draft.is_on_sale:
+        errors["is_default"] = [gettext("The default plan must be on sale.")]
+    return errors
+
+
+def _plan_facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "product": plan.product,
+        "names": dict(plan.names),
+        "days": plan.days,
+        "price": str(Money(plan.price, plan.currency)),
+        "currency": plan.currency,
+        "is_default": plan.is_default,
+        "is_on_sale": plan.is_on_sale,
+        "position": plan.position,
+    }
+
+
 def issue_coupons(
     actor: Actor,
     *,
@@ -287,17 +365,32 @@ def issue_coupons(
 
     InvalidInput for an end in the past, NoDefaultPlan.
     """
+    return issue_gifts(
+        actor, days_gift(days), count=count, max_uses=max_uses, expires_at=expires_at, note=note
+    )
+
+
+def issue_gifts(
+    actor: Actor,
+    gift: AnyGift,
+    *,
+    count: int = 1,
+    max_uses: int = 1,
+    expires_at: datetime | None = None,
+    note: str | None = None,
+) -> list[str]:
+    """The same for any gift."""
     if expires_at is not None and expires_at <= clock.now():
         raise InvalidInput({"expires_at": [gettext("Must be in the future.")]})
+    batch = coupons.issue(
+        actor, gift, count=count, max_uses=max_uses, expires_at=expires_at, note=note
+    )
+    return coupons.codes_of(batch)
+
+
+def days_gift(days: int) -> DaysGift:
+    """Of the default plan; NoDefaultPlan."""
     plan = queries.find_default_plan()
     if plan is None:
         raise NoDefaultPlan
-    batch = coupons.issue(
-        actor,
-        DaysGift(plan.code, days),
-        count=count,
-        max_uses=max_uses,
-        expires_at=expires_at,
-        note=note,
-    )
-    return coupons.codes_of(batch)
+    return DaysGift(plan.code, days)

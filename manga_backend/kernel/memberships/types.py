@@ -46,3 +46,18 @@ class Account:
     user_id: int
     label: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDraft:
+    """A plan as it is typed in the panel: `names` by language, `price` in minor units."""
+
+    code: str
+    product: str
+    names: dict[str, str]
+    days: int
+    price: int
+    currency: str
+    is_default: bool
+    is_on_sale: bool
+    position: int

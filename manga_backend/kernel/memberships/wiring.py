@@ -24,6 +24,8 @@ FULFILMENT = service.FULFILMENT
 def init_app(app: App) -> None:
     """Called once by create_app()."""
     grants.register(app, permissions.GIVE_DAYS, "admin")
+    grants.register(app, permissions.READ_PLANS, "support")
+    grants.register(app, permissions.CHANGE_PLANS, "admin")
     offers.register(app, "plan", service.plan_offer)
     gifts.register(app, "days", service.gift_of_days)
     fulfilments.register(app, service.FULFILMENT, service.DaysFulfilment())
@@ -46,6 +48,8 @@ def init_app(app: App) -> None:
     add_view(
         app, admin.GiveDaysView(gettext_lazy("Give days"), endpoint="panel_days", url="/admin/days")
     )
+    prices = gettext_lazy("Plans")
+    add_view(app, admin.PlansView(prices, endpoint="panel_plans", url="/admin/plans"))
     title = gettext_lazy("Make coupons")
     add_view(
         app, admin.IssueCouponsView(title, endpoint="panel_new_coupons", url="/admin/new-coupons")

@@ -95,7 +95,7 @@ class TestPlans:
     def test_more_plans_cost_no_more_queries(self, api: Api) -> None:
         with counted_queries(api.app) as statements:
             api.client().get("/api/plans")
-        assert len([s for s in statements if s.startswith("SELECT")]) == 2
+        assert len([s for s in statements if s.startswith("SELECT")]) == 3
 
 
 def test_a_coupon_that_is_over_already_is_refused(api: Api) -> None:

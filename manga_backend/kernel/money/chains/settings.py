@@ -31,12 +31,12 @@ CONFIRMATIONS = {
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """`addresses`: our receiving address on each network that has one; `chains`: the networks that
-    can be read, which need an address and a source."""
+    """`addresses`: our receiving address on each network that has one in the environment;
+    `readable`: the networks that have a source. Where we are paid now says chains/queries.py."""
 
     default_network: Network
     addresses: dict[Network, str]
-    chains: dict[Network, Chain] = field(default_factory=dict)
+    readable: dict[Network, Chain] = field(default_factory=dict)
     hash_max_age: timedelta = timedelta(hours=24)
 
 
@@ -44,11 +44,11 @@ def load(env: Env, _core: CoreSettings) -> ChainSettings:
     """DEFAULT_NETWORK, HASH_MAX_AGE and <NETWORK>_* of kernel.md §9."""
     default = env.choice("DEFAULT_NETWORK", [n.value for n in Network], Network.TRON.value)
     addresses = {n: address for n in Network if (address := _address(env, n))}
-    chains = {n: chain for n in Network if (chain := _chain(env, n, addresses.get(n, "")))}
+    readable = {n: chain for n in Network if (chain := _chain(env, n, addresses.get(n, "")))}
     return ChainSettings(
         default_network=Network(default) if default in set(Network) else Network.TRON,
         addresses=addresses,
-        chains=chains,
+        readable=readable,
         hash_max_age=timedelta(seconds=env.number("HASH_MAX_AGE", 86_400, least=60)),
     )
 
@@ -75,6 +75,6 @@ def _chain(env: Env, network: Network, address: str) -> Chain | None:
         decimals = env.number(f"{prefix}_USDT_DECIMALS", decimals, most=36)
     needed = env.number(f"{prefix}_CONFIRMATIONS", CONFIRMATIONS[network], most=100_000)
     api_key = env.str(f"{prefix}_API_KEY", "") or ""
-    if not address or not sources:
+    if not sources:
         return None
     return Chain(network, address, sources, token, decimals, needed, api_key)

@@ -27,7 +27,7 @@ EXPIRE_BATCH = 100
 
 def verify_due() -> None:
     """Ask the chain about pending payments until none is due. Any number may do this at once."""
-    if not settings(ChainSettings).chains or not queries.is_any_to_verify():
+    if not settings(ChainSettings).readable or not queries.is_any_to_verify():
         return
     while asked := in_transaction(verify.claim_due):
         for one in asked:
@@ -38,13 +38,18 @@ def verify_due() -> None:
 
 def watch() -> None:
     """Read what came to our addresses, while somebody is expected to pay, and match it."""
-    for chain in settings(ChainSettings).chains.values():
-        if chain.is_priced:
-            with reading(), transaction():
-                wanted = queries.is_watching(chain.network)
-                known = queries.find_cursor(chain)
-            if wanted:
-                _watch(chain, known)
+    readable = settings(ChainSettings).readable
+    if not readable:
+        return
+    with reading(), transaction():
+        watched = [
+            replace(readable[network], address=address)
+            for network, address in queries.list_watched()
+            if network in readable
+        ]
+        cursors = [queries.find_cursor(chain) for chain in watched]
+    for chain, cursor in zip(watched, cursors, strict=True):
+        _watch(chain, cursor)
 
 
 def _watch(chain: Chain, cursor: str | None) -> None:
@@ -92,9 +97,9 @@ def poll_checkouts() -> None:
 
 def readiness() -> Check:
     """The sources of the chains that are watched."""
-    chains = settings(ChainSettings).chains
+    chains = settings(ChainSettings).readable
     if not chains:
-        return Check(True, "none is read: no <NETWORK>_RPC_URL with an address")
+        return Check(True, "none is read: no <NETWORK>_RPC_URL is set")
     problems = queries.list_chain_problems()
     if problems:
         return Check(False, "; ".join(f"{name}: {words}" for name, words in problems))

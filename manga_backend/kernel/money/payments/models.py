@@ -204,6 +204,8 @@ class ChainTransfer(Model):
     network: Mapped[Network] = mapped_column(enum_type(Network, "network"))
     tx_hash: Mapped[str]
     log_index: Mapped[int] = mapped_column(Integer)
+    address: Mapped[str]
+    """Ours, to which it came."""
     sender: Mapped[str]
     raw_amount: Mapped[str]
     """In the token's own units, decimal digits: 18 decimals overflow 64 bits."""
@@ -219,7 +221,7 @@ class ChainCursor(Model):
     __tablename__ = "chain_cursors"
 
     network: Mapped[Network] = mapped_column(enum_type(Network, "network"), primary_key=True)
-    address: Mapped[str]
+    address: Mapped[str] = mapped_column(Text, primary_key=True)
     cursor: Mapped[str]
     read_at: Mapped[datetime]
     problem: Mapped[str | None]

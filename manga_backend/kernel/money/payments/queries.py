@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import aliased, joinedload
 
-from manga_backend.kernel.money.chains.settings import ChainSettings
+from manga_backend.kernel.money.chains import queries as chains
 from manga_backend.kernel.money.chains.types import Chain, Incoming, Network
 from manga_backend.kernel.money.payments.errors import (
     IntentNotFound,
@@ -26,7 +26,6 @@ from manga_backend.kernel.money.payments.models import (
 from manga_backend.kernel.money.payments.types import IntentStatus, Method, PaymentStatus
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
-from manga_backend.kit.settings import settings
 
 LIVE = (PaymentStatus.PENDING, PaymentStatus.APPROVED)
 CLOCKS_DIFFER = timedelta(seconds=60)
@@ -111,7 +110,7 @@ def count_pending() -> int:
 
 def receiving_addresses() -> dict[str, str]:
     """Network → our address."""
-    return {n.value: address for n, address in settings(ChainSettings).addresses.items()}
+    return {network.value: address for network, address in chains.addresses().items()}
 
 
 def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[Any]:
@@ -206,11 +205,11 @@ def is_amount_taken(network: Network, amount: int, now: datetime) -> bool:
 
 
 def find_intent_of_amount(
-    network: Network, amount: int, block_time: datetime
+    network: Network, amount: int, block_time: datetime, address: str | None = None
 ) -> PaymentIntent | None:
     """Whose promise a transfer of this amount keeps: made before it, the newest first, open or
-    over. A settled one has had its money."""
-    return session().scalar(
+    over. A settled one has had its money. `address`: only promises to pay there."""
+    wanted = (
         select(PaymentIntent)
         .where(
             PaymentIntent.network == network,
@@ -222,6 +221,9 @@ def find_intent_of_amount(
         .order_by(PaymentIntent.created_at.desc())
         .limit(1)
     )
+    if address is not None:
+        wanted = wanted.where(PaymentIntent.address == address)
+    return session().scalar(wanted)
 
 
 def find_live_payment(tx_hash: str) -> Payment | None:
@@ -239,29 +241,29 @@ def is_claim_of_another(payment: Payment, amount: int, block_time: datetime) -> 
     return owner is not None and owner.user_id != payment.user_id
 
 
-def is_watching(network: Network) -> bool:
-    """Whether somebody may pay an intent on this network now, or paid lately."""
+def list_watched() -> list[tuple[Network, str]]:
+    """Networks and our addresses, of now or of before, to which somebody may pay an intent now or
+    paid lately."""
     recent = clock.now() - AMOUNT_RESTS
-    found = session().scalar(
-        select(PaymentIntent.id)
+    rows = session().execute(
+        select(PaymentIntent.network, PaymentIntent.address)
         .where(
-            PaymentIntent.network == network,
             or_(
                 PaymentIntent.status == IntentStatus.OPEN,
                 and_(
                     PaymentIntent.status == IntentStatus.EXPIRED, PaymentIntent.created_at > recent
                 ),
-            ),
+            )
         )
-        .limit(1)
+        .distinct()
     )
-    return found is not None
+    return [(row.network, row.address) for row in rows]
 
 
 def find_cursor(chain: Chain) -> str | None:
     """How far our address was read; None for one that was never read."""
-    found = session().get(ChainCursor, chain.network)
-    return found.cursor or None if found and found.address == chain.address else None
+    found = session().get(ChainCursor, (chain.network, chain.address))
+    return found.cursor or None if found else None
 
 
 def list_chain_problems() -> list[tuple[str, str]]:

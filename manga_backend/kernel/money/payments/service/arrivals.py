@@ -51,6 +51,7 @@ def keep(chain: Chain, found: Arrivals) -> None:
             "network": chain.network,
             "tx_hash": one.tx_hash,
             "log_index": one.log_index,
+            "address": chain.address,
             "sender": one.sender,
             "raw_amount": str(one.raw_amount),
             "amount": in_minor(one.raw_amount, chain.decimals),
@@ -63,13 +64,13 @@ def keep(chain: Chain, found: Arrivals) -> None:
     ]
     if rows:
         session().execute(insert_or(ChainTransfer).values(rows).on_conflict_do_nothing())
-    values = {"address": chain.address, "cursor": found.cursor, "read_at": now, "problem": None}
+    values = {"cursor": found.cursor, "read_at": now, "problem": None}
     _keep_cursor(chain, values)
 
 
 def note_problem(chain: Chain, words: str) -> None:
     """The source is away: shown in the panel and by readiness."""
-    values = {"address": chain.address, "cursor": "", "read_at": clock.now(), "problem": words}
+    values = {"cursor": "", "read_at": clock.now(), "problem": words}
     _keep_cursor(chain, values, only=("problem", "read_at"))
 
 
@@ -77,8 +78,10 @@ def _keep_cursor(chain: Chain, values: dict[str, object], only: tuple[str, ...] 
     changed = {name: values[name] for name in only} if only else values
     session().execute(
         insert_or(ChainCursor)
-        .values(network=chain.network, **values)
-        .on_conflict_do_update(index_elements=[ChainCursor.network], set_=changed)
+        .values(network=chain.network, address=chain.address, **values)
+        .on_conflict_do_update(
+            index_elements=[ChainCursor.network, ChainCursor.address], set_=changed
+        )
     )
 
 
@@ -93,6 +96,7 @@ def match_waiting(chain: Chain, limit: int) -> int:
         select(ChainTransfer)
         .where(
             ChainTransfer.network == chain.network,
+            ChainTransfer.address == chain.address,
             ChainTransfer.payment_id.is_(None),
             ChainTransfer.seen_at >= oldest,
         )
@@ -110,7 +114,9 @@ def _match(chain: Chain, arrived: ChainTransfer) -> bool:
             arrived.payment_id = taken.id
             session().flush()
         return False
-    intent = queries.find_intent_of_amount(chain.network, arrived.amount, arrived.block_time)
+    intent = queries.find_intent_of_amount(
+        chain.network, arrived.amount, arrived.block_time, chain.address
+    )
     if intent is None:
         return False
     in_time = intent.status is IntentStatus.OPEN and arrived.block_time <= intent.expires_at

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.money.chains import queries as chains
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Chain, Network
 from manga_backend.kernel.money.coupons import service as coupons
@@ -111,10 +112,10 @@ def _lowered(offer: Offer, gift: AnyGift) -> Offer:
 
 
 def _chain(network: Network | None) -> Chain:
-    known = settings(ChainSettings)
-    chain = known.chains.get(network or known.default_network)
+    chosen = network or settings(ChainSettings).default_network
+    chain = chains.chains().get(chosen)
     if chain is None or not chain.is_priced:
-        raise NetworkNotWatched(network=(network or known.default_network).value)
+        raise NetworkNotWatched(network=chosen.value)
     return chain
 
 

@@ -64,6 +64,7 @@ def submit_transaction(
     known = settings(ChainSettings)
     chosen = network or known.default_network
     offer = offer_of(plan)
+    address = queries.receiving_addresses().get(chosen.value)
     stored = chains.normalised(chosen, tx_hash)
     if stored is None:
         words = gettext("This is not a transaction hash of %(network)s.", network=chosen.value)
@@ -86,9 +87,9 @@ def submit_transaction(
         currency=invoice.currency,
         network=chosen,
         tx_hash=stored,
-        address=known.addresses.get(chosen),
+        address=address,
         verification={"verdict": Verdict.UNCHECKED.value},
-        verify_at=clock.now() if chosen in known.chains else None,
+        verify_at=clock.now() if address and chosen in known.readable else None,
         submitted_at=clock.now(),
     )
     payment.invoice = invoice

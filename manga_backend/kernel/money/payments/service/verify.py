@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,11 +56,13 @@ def claim_due() -> list[Asked]:
         .with_for_update(skip_locked=True)
     )
     asked = []
+    readable = settings(ChainSettings).readable
     for payment in due:
-        chain = settings(ChainSettings).chains.get(payment.network) if payment.network else None
-        if chain is None or payment.tx_hash is None or payment.address != chain.address:
+        chain = readable.get(payment.network) if payment.network else None
+        if chain is None or payment.tx_hash is None or payment.address is None:
             payment.verify_at = None
             continue
+        chain = replace(chain, address=payment.address)  # ours at that time
         payment.verify_at = now + LEASE
         payment.verify_attempts += 1
         asked.append(

@@ -1,0 +1,4 @@
+"""Rights over our addresses."""
+
+READ_ADDRESSES = "chains:address:read"
+CHANGE_ADDRESSES = "chains:address:change"

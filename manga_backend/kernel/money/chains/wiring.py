@@ -1,0 +1,17 @@
+"""Plugs our addresses in."""
+
+from __future__ import annotations
+
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.money.chains import admin, permissions
+from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.principal import grants
+
+
+def init_app(app: App) -> None:
+    """Called once by create_app()."""
+    grants.register(app, permissions.READ_ADDRESSES, "admin")
+    grants.register(app, permissions.CHANGE_ADDRESSES, "superuser")
+    name = gettext_lazy("Addresses")
+    add_view(app, admin.AddressesView(name, endpoint="panel_addresses", url="/admin/addresses"))
