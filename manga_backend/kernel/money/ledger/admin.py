@@ -1,13 +1,28 @@
-"""The book in the panel: accounts and transfers, to be read."""
+"""The book in the panel: accounts and transfers, to be read; a wallet, to be put right."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
-from manga_backend.kernel.backoffice.admin import ListView, written
-from manga_backend.kernel.money.ledger.permissions import READ_LEDGER
+from flask import abort, redirect, request, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    PanelView,
+    act,
+    actor,
+    tell,
+    written,
+)
+from manga_backend.kernel.identity.queries import find_user_by_username
+from manga_backend.kernel.money.ledger import queries, service
+from manga_backend.kernel.money.ledger.permissions import CORRECT_WALLETS, READ_LEDGER
 from manga_backend.kit.i18n import gettext, left_to_right
-from manga_backend.kit.money import decimal_string
+from manga_backend.kit.money import EXPONENTS, decimal_string, parse_decimal
+
+MAX_REASON = 500
 
 _MONEY = ("debits_posted", "credits_posted", "debits_pending", "credits_pending", "amount")
 
@@ -78,3 +93,49 @@ class TransfersView(ListView):
             "actor": gettext("By"),
             "settled_at": gettext("Settled"),
         }
+
+
+class WalletsView(PanelView):
+    """Put a wallet right: money in, or out with a negative amount; always with a reason."""
+
+    permission = CORRECT_WALLETS
+
+    @expose("/", methods=("GET", "POST"))
+    def index(self) -> Any:
+        if request.method == "POST":
+            self._correct()
+            return redirect(url_for(".index", username=request.form.get("username", "")))
+        user = find_user_by_username(request.args.get("username", ""))
+        return self.render(
+            "backoffice/wallets.html",
+            user=user,
+            wallets=queries.list_wallets(user.id) if user else [],
+            currencies=sorted(EXPONENTS),
+            form_id=uuid.uuid4(),
+        )
+
+    @staticmethod
+    def _correct() -> None:
+        form = request.form
+        currency = form.get("currency", "")
+        try:
+            key = f"correction:{uuid.UUID(form.get('form', ''))}"
+        except ValueError:
+            abort(400)
+        if currency not in EXPONENTS:
+            abort(400)
+        user = find_user_by_username(form.get("username", ""))
+        typed = form.get("amount", "").strip()
+        amount = parse_decimal(typed.removeprefix("-"), currency)
+        reason = form.get("reason", "").strip()[:MAX_REASON]
+        if user is None:
+            tell(gettext("There is no such user."), "error")
+        elif not amount or not reason:
+            tell(gettext("An amount such as 5 or -4.99 and a reason are needed."), "error")
+        else:
+            signed = -amount if typed.startswith("-") else amount
+            act(
+                lambda: service.correct_wallet(
+                    user.id, signed, currency, key=key, reason=reason, actor=actor()
+                )
+            )

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, update
 
+from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.identity.queries import get_contact, get_user
+from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.ledger import queries
 from manga_backend.kernel.money.ledger.errors import (
     NotEnoughMoney,
     TransferKeyReused,
     TransferNotPending,
 )
+from manga_backend.kernel.money.ledger.messages import WALLET_CORRECTED
 from manga_backend.kernel.money.ledger.models import TRANSFER_STEPS, Account, Transfer
 from manga_backend.kernel.money.ledger.types import (
     AccountKind,
@@ -21,8 +25,11 @@ from manga_backend.kernel.money.ledger.types import (
     TransferKind,
     TransferState,
 )
+from manga_backend.kernel.notifications.service.outbox import notify_user
+from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session
+from manga_backend.kit.i18n import render
 from manga_backend.kit.money import EXPONENTS
 
 PARTS = 8
@@ -190,12 +197,43 @@ def _settle(key: str, to: TransferState) -> Transfer:
     return found
 
 
+def correct_wallet(
+    user_id: int, amount: int, currency: str, *, key: str, reason: str, actor: Actor
+) -> None:
+    """By an admin in the panel: `correct`, audited, and the user is told why.
+
+    Once for each key: a second call changes nothing. Locks the user. NotEnoughMoney.
+    """
+    lock_user(user_id)
+    if queries.find_transfer(key) is not None:
+        return
+    made = correct(user_id, amount, currency, key=key, note=reason, actor=actor)
+    contact = get_contact(user_id)
+    balance = queries.find_wallet(user_id, currency).balance
+    text = render(
+        WALLET_CORRECTED,
+        contact.language,
+        amount=amount,
+        currency=currency,
+        balance=balance,
+        reason=reason,
+    )
+    notify_user(contact, Message(text), kind="wallet_corrected", subject=made.subject)
+    record_audit(
+        actor,
+        "wallet.corrected",
+        "user",
+        get_user(user_id).public_id,
+        after={"amount": amount, "currency": currency, "balance": balance, "reason": reason},
+    )
+
+
 def correct(
     user_id: int, amount: int, currency: str, *, key: str, note: str, actor: Actor
 ) -> Transfer:
     """By an admin: put so much into a wallet, or with a negative amount take it out.
 
-    NotEnoughMoney. The caller audits it.
+    Once for each key. NotEnoughMoney. `correct_wallet` also audits it and tells the user.
     """
     wallet = wallet_account(user_id, currency)
     ours = own_account(AccountKind.CORRECTION, "", currency, key)

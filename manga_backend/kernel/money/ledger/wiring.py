@@ -27,3 +27,5 @@ def init_app(app: App) -> None:
     app.api.register_blueprint(routes.wallet)
     add_view(app, admin.AccountsView(Account, gettext_lazy("Accounts"), "panel_accounts"))
     add_view(app, admin.TransfersView(Transfer, gettext_lazy("Transfers"), "panel_transfers"))
+    title = gettext_lazy("Correct a wallet")
+    add_view(app, admin.WalletsView(title, endpoint="panel_wallets", url="/admin/wallets"))
