@@ -39,7 +39,7 @@ MAX_PLACES_AT_ONCE = 100
 PACE_SECONDS = 1.0
 """Between two messages: what Telegram wants of one chat; repetitions are gathered meanwhile."""
 FLUSH_SECONDS = 2.0
-LOOK_AGAIN_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 5.0
 """At an outage that began again too soon to be told: whether it lasts."""
 
 _SLOT = "kit.alarms"

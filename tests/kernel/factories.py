@@ -27,6 +27,8 @@ from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.submit import submit_transaction
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
+from manga_backend.kernel.statistics.models import StatisticsTotal
+from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.db import transaction
@@ -169,3 +171,10 @@ def make_due(app: App) -> None:
             .where(Notification.status.in_(WAITING))
             .values(due_at=clock.now() - timedelta(seconds=1))
         )
+
+
+def earned(app: App) -> int:
+    """All revenue that the statistics know, in minor units."""
+    with at_work(app) as current:
+        sums = select(func.sum(StatisticsTotal.value))
+        return int(current.scalar(sums.where(StatisticsTotal.metric == Metric.REVENUE)) or 0)

@@ -40,7 +40,7 @@ from manga_backend.kit.i18n import (
     left_to_right,
     local_time,
 )
-from manga_backend.kit.problems import DomainError, request_id
+from manga_backend.kit.problems import DomainError, InvalidInput, request_id
 from manga_backend.kit.ratelimit import client_address, limit_of, limiter
 
 csrf = CSRFProtect()
@@ -226,8 +226,9 @@ def act(command: Callable[[], object]) -> bool:
         command()
     except DomainError as refusal:
         rollback()
-        fields = (refusal.errors or {}).values()
-        tell(" ".join(words for field in fields for words in field) or refusal.message(), "error")
+        fields = refusal.errors if isinstance(refusal, InvalidInput) else None
+        words = " ".join(words for field in (fields or {}).values() for words in field)
+        tell(words or refusal.message(), "error")
         return False
     tell(gettext("Done."))
     return True

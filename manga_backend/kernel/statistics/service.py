@@ -8,7 +8,11 @@ from datetime import datetime
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
 from manga_backend.kernel.memberships.events import SubscriptionChanged
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
-from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
+from manga_backend.kernel.money.payments.events import (
+    PaymentApproved,
+    PaymentRefunded,
+    PaymentRejected,
+)
 from manga_backend.kernel.statistics.domain import slot_of
 from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal
 from manga_backend.kernel.statistics.types import Metric
@@ -77,10 +81,15 @@ def on_user_unbanned(_event: UserUnbanned) -> None:
 
 
 def on_payment_approved(event: PaymentApproved) -> None:
-    """A payment by method, and its amount by currency."""
+    """A payment by method, and what it sold by currency."""
     count(Metric.PAYMENTS, label=event.method.value, at=event.at)
-    if event.amount:
-        count(Metric.REVENUE, event.amount, label=event.currency, at=event.at)
+    if event.sold:
+        count(Metric.REVENUE, event.sold, label=event.currency, at=event.at)
+
+
+def on_payment_refunded(event: PaymentRefunded) -> None:
+    """Less was sold; on the day of the refund."""
+    count(Metric.REVENUE, -event.amount, label=event.currency)
 
 
 def on_payment_rejected(_event: PaymentRejected) -> None:

@@ -6,7 +6,11 @@ from manga_backend.kernel.backoffice.service import cards
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
 from manga_backend.kernel.memberships.events import SubscriptionChanged
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
-from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
+from manga_backend.kernel.money.payments.events import (
+    PaymentApproved,
+    PaymentRefunded,
+    PaymentRejected,
+)
 from manga_backend.kernel.statistics import admin, bot, permissions, routes, service
 from manga_backend.kernel.telegram.service.updates import commands
 from manga_backend.kernel.telegram.types import BotCommand
@@ -23,6 +27,7 @@ def init_app(app: App) -> None:
     listen(app, UserBanned, service.on_user_banned)
     listen(app, UserUnbanned, service.on_user_unbanned)
     listen(app, PaymentApproved, service.on_payment_approved)
+    listen(app, PaymentRefunded, service.on_payment_refunded)
     listen(app, PaymentRejected, service.on_payment_rejected)
     listen(app, CouponsIssued, service.on_coupons_issued)
     listen(app, CouponRedeemed, service.on_coupon_redeemed)

@@ -19,6 +19,7 @@ from tests.kernel.backoffice.test_panel import Panel
 from tests.kernel.factories import (
     at_work,
     decide,
+    earned,
     make_coupon,
     make_reader,
     make_user,
@@ -48,7 +49,9 @@ class TestRefund:
         user = api.user_id(reader)
         payment = bought(api.app, user)
         assert reader.status()["subscription"]["active"]
+        assert earned(api.app) == PRICE
         give_back(api.app, payment)
+        assert earned(api.app) == 0
         assert not reader.status()["subscription"]["active"]
         assert reader.get("/api/balance").get_json()["balance"] == "5.00"
         assert rows(api.app, Invoice)[0].status is InvoiceStatus.REFUNDED

@@ -19,7 +19,7 @@ from tests.kernel.factories import at_work, decide, make_reader, payment_of
 from tests.kernel.money.payments.conftest import OURS
 from tests.standins.chains import TronGridStandIn
 from tests.standins.chains.tron import some_address
-from tests.support import ADMIN_IDS, Api, Reader, at_once
+from tests.support import ADMIN_IDS, Api, Reader, at_once, new_hash
 
 PRICE = 5_000_000
 ADMIN = ADMIN_IDS[0]
@@ -75,7 +75,7 @@ class TestVerdict:
         assert payment_of(seeing.app, payment).status == "approved"
 
     def test_buttons_work_after_many_refreshes(self, seeing: Api, grid: TronGridStandIn) -> None:
-        tx = "ab" * 31 + uuid.uuid4().hex[:2]
+        tx = new_hash()
         payment = sent(make_reader(seeing), tx)
         now = clock.now()
         for minutes in (0, 10, 20):

@@ -27,6 +27,7 @@ from tests.kernel.factories import (
     at_work,
     count,
     decide,
+    earned,
     make_reader,
     make_readers,
     payment_of,
@@ -105,6 +106,14 @@ class TestTopUp:
         assert not reader.status()["subscription"]["active"]
         with at_work(trusting.app):
             assert prove().holds
+
+    def test_is_revenue_when_it_is_spent(self, trusting: Api, grid: TronGridStandIn) -> None:
+        reader = make_reader(trusting)
+        grid.transfer(OURS, minor(reader.post("/payment/top-up", {"amount": "25"}).get_json()))
+        watch(trusting)
+        assert earned(trusting.app) == 0
+        assert reader.post("/payment/wallet", {}).status_code == 200
+        assert earned(trusting.app) == PRICE
 
     @pytest.mark.parametrize(
         "amount",

@@ -62,6 +62,11 @@ def book(payment: Payment, *, received: int | None = None) -> None:
     transfer(moves)
 
 
+def sold(payment: Payment) -> int:
+    """What a product earns by a payment, in minor units: nothing when it fills the wallet."""
+    return 0 if payment.invoice.fulfilment == TOP_UP else payment.invoice.amount
+
+
 def _payer(payment: Payment, key: str) -> int:
     """From where it came: the user's wallet, one of our addresses, or a gateway."""
     currency = payment.currency

@@ -12,7 +12,7 @@ from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.booking import book
+from manga_backend.kernel.money.payments.service.booking import book, sold
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
     fulfilments,
@@ -106,7 +106,7 @@ class PaymentSubject:
                 payment_id=payment.id,
                 user_id=payment.user_id,
                 method=payment.method,
-                amount=payment.amount,
+                sold=sold(payment),
                 currency=payment.currency,
                 at=payment.decided_at,
             )

@@ -15,7 +15,7 @@ from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferK
 from manga_backend.kernel.money.payments import messages
 from manga_backend.kernel.money.payments.events import PaymentApproved
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.booking import CREDIT, book
+from manga_backend.kernel.money.payments.service.booking import CREDIT, book, sold
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
     move_invoice,
@@ -148,7 +148,7 @@ def _settle(user_id: int, offer: Offer, method: Method, payment_id: uuid.UUID) -
             payment_id=payment.id,
             user_id=user_id,
             method=payment.method,
-            amount=payment.amount,
+            sold=sold(payment),
             currency=payment.currency,
             at=now,
         )

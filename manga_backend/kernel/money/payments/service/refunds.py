@@ -12,12 +12,14 @@ from manga_backend.kernel.money.ledger.service import own_account, transfer, wal
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.errors import NotRefundable, PaymentNotPending
+from manga_backend.kernel.money.payments.events import PaymentRefunded
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP
 from manga_backend.kernel.money.payments.service.steps import fulfilments, item_of, move_invoice
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.telegram.types import Message
+from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import render
 
 
@@ -26,6 +28,7 @@ def refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
 
     Once: NotRefundable for the second call, and for what cost nothing or went into the wallet
     itself. Locks the user. Audited; the user is told with the reason. PaymentNotFound.
+    Publishes PaymentRefunded.
     """
     payment = queries.get_payment(payment_id)
     lock_user(payment.user_id)
@@ -57,6 +60,14 @@ def refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
         ]
     )
     fulfilments[invoice.fulfilment].undo(item_of(invoice), payment.id, reason)
+    publish(
+        PaymentRefunded(
+            payment_id=payment.id,
+            user_id=payment.user_id,
+            amount=invoice.amount,
+            currency=invoice.currency,
+        )
+    )
     contact = get_contact(payment.user_id)
     text = render(messages.REFUNDED, contact.language, payment=payment, reason=reason)
     notify_user(contact, Message(text), kind="payment_refunded", subject=subject)
