@@ -7,7 +7,6 @@ import json
 import secrets
 import socket
 import socketserver
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl
 
+from tests.standins.tcp import ConnectionServer
 from tests.standins.telegram.dispatch import Reply, json_reply
 from tests.standins.telegram.http import Connection, Refused, Request
 
@@ -123,38 +123,15 @@ class HttpStandIn:
         return text_reply(status, HTTPStatus(status).phrase)
 
 
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-
+class Server(ConnectionServer):
     def __init__(self, port: int, stand_in: HttpStandIn) -> None:
         self.stand_in = stand_in
         self.closing = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._guard = threading.Lock()
         super().__init__(("127.0.0.1", port), Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._connections.discard(request)
-        super().shutdown_request(request)
 
     def hang_up(self) -> None:
         self.closing.set()
-        with self._guard:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # clients may hang up as they like
-            super().handle_error(request, client_address)
+        super().hang_up()
 
 
 class Handler(socketserver.BaseRequestHandler):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import html
 import socket
-import sys
-import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.standins.tcp import ConnectionServer
 
 from .merchant import MerchantApi, Reply
 
@@ -17,40 +17,13 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Cryptomus 
 <h1>{amount} {currency}</h1><p>Order {order_id}: {status}</p></html>"""
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
-
+class Server(ConnectionServer):
     def __init__(
         self, api: MerchantApi, find: Callable[[str], Mapping[str, Any] | None], port: int
     ) -> None:
         self.api = api
         self.find = find
-        self._connections: set[socket.socket] = set()
-        self._guard = threading.Lock()
         super().__init__(("127.0.0.1", port), Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """Cuts kept connections, through which clients would still be answered after the end."""
-        with self._guard:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # clients may hang up as they like
-            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -6,11 +6,10 @@ import contextlib
 import select
 import socket
 import socketserver
-import sys
-import threading
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from tests.standins.tcp import ConnectionServer
 
 from .control import ControlApi
 from .dispatch import Dispatcher, Reply
@@ -29,39 +28,11 @@ PAGE_HEADERS = {
 }
 
 
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
-
+class Server(ConnectionServer):
     def __init__(self, address: tuple[str, int], dispatcher: Dispatcher, control: ControlApi):
         self.dispatcher = dispatcher
         self.control = control
-        self._connections: set[socket.socket] = set()
-        self._guard = threading.Lock()
         super().__init__(address, Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """Cuts every open connection."""
-        with self._guard:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # clients may hang up as they like
-            super().handle_error(request, client_address)
 
 
 class Handler(socketserver.BaseRequestHandler):
