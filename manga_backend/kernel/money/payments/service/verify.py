@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from manga_backend.kernel.approvals.service import refresh_question
 from manga_backend.kernel.money.chains.settings import ChainSettings
@@ -103,15 +103,6 @@ def record(asked: Asked, finding: Finding) -> None:
     session().flush()
     if _shown(before) != _shown(payment.verification):
         refresh_question(APPROVAL_KIND, str(payment.id))
-
-
-def ask_now(payment_id: uuid.UUID) -> None:
-    """By an admin: ask the chain again without waiting. Nothing for what is decided."""
-    session().execute(
-        update(Payment)
-        .where(Payment.id == payment_id, Payment.status == PaymentStatus.PENDING)
-        .values(verify_at=clock.now())
-    )
 
 
 def as_json(finding: Finding) -> dict[str, Any]:
