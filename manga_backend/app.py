@@ -25,6 +25,8 @@ from manga_backend.kernel.money.payments import settings as payment_settings
 from manga_backend.kernel.money.payments import wiring as payments
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import gifts, offers
+from manga_backend.kernel.money.payouts import settings as payout_settings
+from manga_backend.kernel.money.payouts import wiring as payouts
 from manga_backend.kernel.notifications import settings as notification_settings
 from manga_backend.kernel.notifications import wiring as notifications
 from manga_backend.kernel.operations import wiring as operations
@@ -53,6 +55,7 @@ KERNEL = (
     coupons,
     gateways,
     payments,
+    payouts,
     memberships,
     broadcasts,
     statistics,
@@ -66,6 +69,7 @@ SETTINGS = (
     chain_settings.load,
     gateway_settings.load,
     payment_settings.load,
+    payout_settings.load,
 )
 
 

@@ -20,6 +20,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.money import EXPONENTS, Money, parse_decimal
 from manga_backend.kit.principal import MARK, UNLIMITED
 from manga_backend.kit.problems import PROBLEM, DomainError, InvalidInput, ProblemSchema
 
@@ -54,6 +55,24 @@ class Moment(ma.fields.DateTime):
             return moment.astimezone(UTC)
         except OverflowError as error:
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
+
+
+class AmountOf(ma.fields.Field[Money]):
+    """An amount of one currency: `"25.00"`, a text of digits and a point; exact, or refused."""
+
+    def __init__(self, currency: str, **kwargs: Any) -> None:
+        self._currency = currency
+        super().__init__(**kwargs)
+        self.metadata = {"type": "string", **self.metadata}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Money:
+        found = parse_decimal(value, self._currency) if isinstance(value, str) else None
+        if found is None:
+            most = EXPONENTS[self._currency]
+            raise ma.ValidationError(
+                f"Not an amount: a text of digits, and a point before at most {most} decimals."
+            )
+        return Money(found, self._currency)
 
 
 def storable(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
 """How many decimals one unit of each currency has (facts.md iv; ISO 4217)."""
@@ -54,3 +55,14 @@ def parse_decimal(text: str, currency: str) -> int | None:
         return None
     amount = int(whole) * 10**exponent + int(fraction.ljust(exponent, "0") or "0")
     return amount if amount <= MAX_MINOR else None
+
+
+def read_amount(text: str, currency: str) -> int | None:
+    """Minor units of an amount as providers write them: `5.00000000` is 5, and none is lost. None
+    for what is no such amount: `NaN`, `1e400`, a part of a minor unit."""
+    try:
+        amount = Decimal(text).scaleb(EXPONENTS[currency])
+        whole = int(amount)
+    except (InvalidOperation, ValueError, OverflowError):
+        return None
+    return whole if amount == whole and abs(whole) <= MAX_MINOR else None

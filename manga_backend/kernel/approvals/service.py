@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from markupsafe import Markup
 from sqlalchemy import update
@@ -98,6 +99,20 @@ def admin_chats() -> dict[int, str]:
         if user.telegram_id is not None:
             chats.setdefault(user.telegram_id, user.language or default)
     return chats
+
+
+def notify_admins(template: str, kind: str, *, subject: str | None = None, **facts: Any) -> None:
+    """Tell every admin in their language, and the log channel in the default one."""
+    for chat_id, language in admin_chats().items():
+        notify_chat(
+            chat_id,
+            Message(render(template, language, **facts)),
+            kind=kind,
+            subject=subject,
+            priority=Priority.DECISION,
+            language=language,
+        )
+    notify_log_channel(Message(render(template, None, **facts)), kind=kind, subject=subject)
 
 
 def question_message(approval: Approval, language: str, template: str = QUESTION) -> Message:

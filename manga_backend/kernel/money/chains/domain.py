@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from datetime import datetime
 
 import base58
+from Crypto.Hash import keccak
 
 from manga_backend.kernel.money.chains.types import (
     Chain,
@@ -73,14 +75,32 @@ _TRON_PREFIX = 0x41
 
 
 def is_address(network: Network, text: str) -> bool:
-    """Whether this has the shape of an address; TRON's and older Bitcoin's checksums must fit."""
+    """Whether this is an address of the network: its shape, and its checksum where it has one (not
+    looked at in Bitcoin's `bc1…`; EVM addresses in one case have none)."""
     if network in _EVM_NETWORKS:
-        return bool(_EVM_ADDRESS.fullmatch(text))
+        return bool(_EVM_ADDRESS.fullmatch(text)) and _case_fits(text[2:])
     if network is Network.TRON:
         return tron_bytes(text) is not None
     if network is Network.BITCOIN:
         return bool(_BITCOIN_ADDRESS.fullmatch(text)) and (text.startswith("bc1") or _checks(text))
-    return bool(_TON_ADDRESS.fullmatch(text))
+    return bool(_TON_ADDRESS.fullmatch(text)) and (":" in text or _crc_fits(text))
+
+
+def _case_fits(digits: str) -> bool:
+    """EIP-55: the case of each letter is a bit of the address' Keccak-256."""
+    if digits in (digits.lower(), digits.upper()):
+        return True
+    hashed = keccak.new(digest_bits=256, data=digits.lower().encode()).hexdigest()
+    return all(
+        digit.isdigit() or digit.isupper() == (int(nibble, 16) >= 8)
+        for digit, nibble in zip(digits, hashed, strict=False)
+    )
+
+
+def _crc_fits(text: str) -> bool:
+    """TEP-2: 34 bytes, and their CRC-16 (XMODEM) behind them."""
+    raw = base64.b64decode(text.translate(_URL_SAFE))
+    return binascii.crc_hqx(raw[:34], 0) == int.from_bytes(raw[34:])
 
 
 def _checks(text: str) -> bool:

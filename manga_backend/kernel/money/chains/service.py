@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.approvals.service import admin_chats
+from manga_backend.kernel.approvals.service import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.money.chains import queries
@@ -10,12 +10,9 @@ from manga_backend.kernel.money.chains.domain import is_address
 from manga_backend.kernel.money.chains.messages import ADDRESS_CHANGED
 from manga_backend.kernel.money.chains.models import ReceivingAddress
 from manga_backend.kernel.money.chains.types import Network
-from manga_backend.kernel.notifications.service.outbox import notify_chat, notify_log_channel
-from manga_backend.kernel.notifications.types import Priority
-from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, serialize_on, session
-from manga_backend.kit.i18n import gettext, render
+from manga_backend.kit.i18n import gettext
 from manga_backend.kit.problems import InvalidInput
 
 KIND = "address_changed"
@@ -56,10 +53,5 @@ def set_address(network: Network, typed: str, actor: Actor) -> bool:
         after={"address": address},
     )
     facts = {"network": network.value, "before": before, "after": address, "who": actor.label}
-    for chat_id, language in admin_chats().items():
-        text = render(ADDRESS_CHANGED, language, **facts)
-        notify_chat(
-            chat_id, Message(text), kind=KIND, priority=Priority.DECISION, language=language
-        )
-    notify_log_channel(Message(render(ADDRESS_CHANGED, None, **facts)), kind=KIND)
+    notify_admins(ADDRESS_CHANGED, KIND, **facts)
     return True

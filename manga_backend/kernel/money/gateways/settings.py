@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from manga_backend.kit.settings import CoreSettings, Env
 
+WEBHOOK_PREFIX = "/api/webhook"
+WEBHOOK_PATH = f"{WEBHOOK_PREFIX}/cryptomus"
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
@@ -24,6 +27,16 @@ class GatewaySettings:
         """Whether checkouts are offered."""
         return bool(self.merchant and self.payment_key)
 
+    @property
+    def sends(self) -> bool:
+        """Whether it can pay out."""
+        return bool(self.merchant and self.payout_key)
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where the provider tells us what happened."""
+        return f"{self.public_url}{WEBHOOK_PATH}" if self.public_url else None
+
 
 def load(env: Env, _core: CoreSettings) -> GatewaySettings:
     """CRYPTOMUS_* of kernel.md §9 and PUBLIC_URL."""
@@ -34,12 +47,14 @@ def load(env: Env, _core: CoreSettings) -> GatewaySettings:
             env.complain(name, "must be an address like https://host")
     merchant = env.str("CRYPTOMUS_MERCHANT_ID", "") or ""
     payment_key = env.str("CRYPTOMUS_PAYMENT_KEY", "") or ""
-    if bool(merchant) != bool(payment_key):
-        env.complain("CRYPTOMUS_MERCHANT_ID", "goes together with CRYPTOMUS_PAYMENT_KEY")
+    payout_key = env.str("CRYPTOMUS_PAYOUT_KEY", "") or ""
+    if bool(merchant) != bool(payment_key or payout_key):
+        keys = "CRYPTOMUS_PAYMENT_KEY or CRYPTOMUS_PAYOUT_KEY"
+        env.complain("CRYPTOMUS_MERCHANT_ID", f"goes together with {keys}")
     return GatewaySettings(
         merchant=merchant,
         payment_key=payment_key,
-        payout_key=env.str("CRYPTOMUS_PAYOUT_KEY", "") or "",
+        payout_key=payout_key,
         url=url,
         public_url=public,
     )

@@ -7,6 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from manga_backend.kernel.backoffice.types import Actor, Channel
+
+SOURCE = "cryptomus"
+PROVIDER = Actor(key=f"gateway:{SOURCE}", label="Cryptomus", channel=Channel.SYSTEM)
+"""Who decides when its word is enough."""
+
 
 class CheckoutStatus(StrEnum):
     """Only `paid` moves money; `underpaid` and `failed` are final and move none."""
@@ -32,12 +38,34 @@ class Checkout:
     reference: str | None = None
 
 
+class RemittanceStatus(StrEnum):
+    """`paid` and `failed` are final; what failed never left the provider."""
+
+    UNDER_WAY = "under_way"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Remittance:
+    """Money that the provider sends for us. `order_id` is ours; `amount` is a decimal string of
+    what was asked; `reason` is the provider's word for why it failed."""
+
+    order_id: str
+    status: RemittanceStatus
+    amount: str
+    currency: str
+    tx_hash: str | None = None
+    reference: str | None = None
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A webhook whose signature was right: what it is known by, and what it tells."""
 
     event_id: str
-    checkout: Checkout
+    about: Checkout | Remittance
 
 
 class Gateway(Protocol):
@@ -51,6 +79,14 @@ class Gateway(Protocol):
 
     def find_checkout(self, order_id: str) -> Checkout | None:
         """How it stands at the provider; None for one that it does not know."""
+
+    def send(
+        self, order: Remittance, network: str, address: str, callback: str | None
+    ) -> Remittance:
+        """Have money sent, or find how the sending that was asked for before stands."""
+
+    def find_remittance(self, order_id: str) -> Remittance | None:
+        """How it stands; None for one that the provider does not know."""
 
     def read_webhook(self, body: bytes) -> Incoming | None:
         """None when the signature is wrong, or there is none."""

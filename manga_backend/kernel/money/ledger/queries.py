@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select, union_all
+from sqlalchemy.orm import aliased
 
 from manga_backend.kernel.money.ledger.errors import TransferNotFound
 from manga_backend.kernel.money.ledger.models import Account, Transfer
-from manga_backend.kernel.money.ledger.types import AccountKind, TransferState, Wallet
+from manga_backend.kernel.money.ledger.types import AccountKind, TransferKind, TransferState, Wallet
 from manga_backend.kit.db import session
 
 MOST_FINDINGS = 50
@@ -33,6 +34,35 @@ def find_wallet(user_id: int, currency: str) -> Wallet:
     """An empty one if it was never used."""
     found = [wallet for wallet in list_wallets(user_id) if wallet.currency == currency]
     return found[0] if found else Wallet(currency, 0, 0)
+
+
+def withdrawable(user_id: int, currency: str) -> int:
+    """What of a wallet may leave it: all that may be spent but gifts. Gifts are spent first; a
+    purchase that was refunded has spent nothing. In minor units."""
+    wallet = find_wallet(user_id, currency)
+    own = (
+        select(Account.id)
+        .where(
+            Account.user_id == user_id,
+            Account.kind == AccountKind.WALLET,
+            Account.currency == currency,
+        )
+        .scalar_subquery()
+    )
+    refund = aliased(Transfer)
+    was_refunded = exists().where(
+        refund.subject == Transfer.subject,
+        refund.kind == TransferKind.REFUND,
+        refund.credit_account_id == own,
+    )
+    given = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
+        Transfer.credit_account_id == own, Transfer.kind == TransferKind.GIFT
+    )
+    spent = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
+        Transfer.debit_account_id == own, Transfer.kind == TransferKind.SALE, ~was_refunded
+    )
+    gifts = session().scalar(select(given.scalar_subquery() - spent.scalar_subquery())) or 0
+    return max(0, wallet.available - max(0, int(gifts)))
 
 
 def wallet_transfers(user_id: int) -> Select[Any]:

@@ -72,13 +72,6 @@ def expire() -> None:
         pass
 
 
-def handle_webhooks() -> None:
-    """What providers told us and nobody has handled yet."""
-    gateway = Cryptomus(settings(GatewaySettings))
-    while in_transaction(lambda: checkouts.handle_stored(gateway.read_webhook)) == checkouts.BATCH:
-        pass
-
-
 def poll_checkouts() -> None:
     """Ask the provider about orders whose webhook may never come."""
     config = settings(GatewaySettings)

@@ -6,15 +6,11 @@ import logging
 import uuid
 from typing import Any
 
-from flask import request
 from flask_smorest.pagination import PaginationParameters
 
-from manga_backend.kernel.backoffice.service import record_audit
-from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.coupons import errors as coupon_errors
 from manga_backend.kernel.money.gateways import errors as gateway_errors
-from manga_backend.kernel.money.gateways import service as gateways
 from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
 from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.ledger import errors as ledger_errors
@@ -25,7 +21,7 @@ from manga_backend.kit.app import owns_transactions
 from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
-from manga_backend.kit.principal import principal, public, require, unlimited
+from manga_backend.kit.principal import principal, require
 from manga_backend.kit.ratelimit import body_field, limit_route
 from manga_backend.kit.settings import settings
 
@@ -40,13 +36,6 @@ paying = Blueprint(
 own = Blueprint(
     "payments_own", __name__, url_prefix="/api/payments", description="The caller's payments."
 )
-webhooks = Blueprint(
-    "payments_webhooks",
-    __name__,
-    url_prefix="/api/webhook",
-    description="What payment providers tell us.",
-)
-WEBHOOK_PATH = "/api/webhook/cryptomus"
 invoices = Blueprint(
     "payments_invoices", __name__, url_prefix="/api/invoices", description="The caller's invoices."
 )
@@ -151,33 +140,15 @@ def open_checkout(body: dict[str, Any]) -> Any:
         raise gateway_errors.GatewayOff
     caller = principal().user_id
     order = in_transaction(lambda: checkouts.open_order(caller, body.get("plan")))
-    callback = f"{config.public_url}{WEBHOOK_PATH}" if config.public_url else None
     try:
         page = Cryptomus(config).create_checkout(
-            order.order_id, order.amount, order.currency, callback
+            order.order_id, order.amount, order.currency, config.callback_url
         )
     except (gateway_errors.GatewayAway, gateway_errors.GatewayRefused) as error:
         log.error("the payment provider: %s", error)
         raise gateway_errors.GatewayUnavailable from None
     in_transaction(lambda: checkouts.note_page(order.payment_id, page))
     return {"payment_id": order.payment_id, "url": page.url, "expires_at": page.expires_at}
-
-
-@webhooks.route("/cryptomus", methods=["POST"])
-@public
-@unlimited
-@webhooks.refuses(gateway_errors.SignatureWrong)
-@webhooks.response(200, schemas.TakenSchema)
-def take_webhook() -> Any:
-    """Stored once, however often it is delivered; handled after this answer."""
-    body = request.get_data()
-    incoming = Cryptomus(settings(GatewaySettings)).read_webhook(body)
-    if incoming is None or not settings(GatewaySettings).enabled:
-        who = Actor("gateway:cryptomus", "Cryptomus", Channel.API, None, request.remote_addr)
-        record_audit(who, "webhook.refused", "webhook", "cryptomus")
-        raise gateway_errors.SignatureWrong
-    gateways.keep("cryptomus", incoming, body.decode())
-    return {"taken": True}
 
 
 @paying.route("/intent/<uuid:intent_id>")

@@ -13,8 +13,8 @@ from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
 from manga_backend.kernel.money.payments.service.instant import Paid
-from manga_backend.kit.http import Moment, Schema
-from manga_backend.kit.money import Money, decimal_string, parse_decimal
+from manga_backend.kit.http import AmountOf, Moment, Schema
+from manga_backend.kit.money import decimal_string
 
 NETWORKS = [network.value for network in Network]
 
@@ -131,21 +131,12 @@ class WalletPaymentSchema(Schema):
 
 
 class TopUpSchema(Schema):
-    amount = ma.fields.String(
+    amount = AmountOf(
+        "USDT",
         required=True,
-        validate=validate.Length(min=1, max=40),
         metadata={"description": "In USDT: digits and a point.", "example": "25.00"},
     )
     network = SubmitSchema._declared_fields["network"]
-
-    @ma.post_load
-    def as_money(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Exact, or refused."""
-        amount = parse_decimal(data["amount"], "USDT")
-        if amount is None:
-            words = "Not an amount: digits, and a point before at most 6 decimals."
-            raise ma.ValidationError(words, "amount")
-        return data | {"amount": Money(amount, "USDT")}
 
 
 class IntentSchema(Schema):
@@ -189,10 +180,6 @@ class CheckoutSchema(Schema):
     payment_id = ma.fields.UUID(required=True)
     url = ma.fields.String(required=True, metadata={"description": "Send the payer there."})
     expires_at = Moment(required=True, allow_none=True)
-
-
-class TakenSchema(Schema):
-    taken = ma.fields.Boolean(required=True)
 
 
 class InvoiceSchema(Schema):

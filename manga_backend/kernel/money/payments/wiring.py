@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from manga_backend.kernel.approvals.service import subjects
 from manga_backend.kernel.backoffice.admin import add_view
-from manga_backend.kernel.money.gateways.service import HANDLE
+from manga_backend.kernel.money.gateways.service import settlers
+from manga_backend.kernel.money.gateways.types import Checkout
 from manga_backend.kernel.money.payments import admin, jobs, permissions, routes
 from manga_backend.kernel.money.payments.models import ChainTransfer, Invoice, Payment
+from manga_backend.kernel.money.payments.service import checkouts
 from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP, WalletFulfilment
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import fulfilments
@@ -33,16 +35,15 @@ def init_app(app: App) -> None:
     app.api.register_blueprint(routes.paying)
     app.api.register_blueprint(routes.own)
     app.api.register_blueprint(routes.invoices)
-    app.api.register_blueprint(routes.webhooks)
     for job, run, every in (
         (VERIFY, jobs.verify_due, timedelta(seconds=15)),
         ("payments.watch", jobs.watch, timedelta(seconds=20)),
         ("payments.expire", jobs.expire, timedelta(seconds=60)),
-        (HANDLE, jobs.handle_webhooks, timedelta(seconds=60)),
         ("payments.poll_checkouts", jobs.poll_checkouts, timedelta(seconds=60)),
     ):
         job_registry.register(app, job, run)
         schedules.register(app, job, Schedule(job, every))
+    settlers.register(app, Checkout.__name__, checkouts.settle)
     checks.register(app, "chains", jobs.readiness)
     add_view(app, admin.InvoicesView(Invoice, gettext_lazy("Invoices"), "panel_invoices"))
     arrived = gettext_lazy("Received on chains")

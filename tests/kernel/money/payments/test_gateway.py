@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manga_backend.kernel.backoffice.models import AuditEntry
+from manga_backend.kernel.money.gateways import jobs as gateway_jobs
 from manga_backend.kernel.money.gateways.domain import php_json, read_signed, signature
 from manga_backend.kernel.money.gateways.models import Webhook
 from manga_backend.kernel.money.ledger.queries import prove
@@ -21,36 +21,12 @@ from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kit import clock
-from tests.conftest import Deployment
 from tests.kernel.backoffice.test_panel import Panel
 from tests.kernel.factories import at_work, count, make_reader, rows
 from tests.standins.cryptomus import CryptomusStandIn, signed_body
-from tests.standins.telegram import BotApiStandIn
 from tests.support import ADMIN_IDS, Api, Reader, at_once, counted_queries
-from tests.variants import variant_api
 
 HOOK = "/api/webhook/cryptomus"
-
-
-@pytest.fixture
-def shop(deployment: Deployment, bot: BotApiStandIn) -> Iterator[tuple[Api, CryptomusStandIn]]:
-    """The app with a Cryptomus whose webhooks come to it."""
-    holder: list[Api] = []
-
-    def deliver(_url: str, body: bytes) -> int:
-        headers = {"Content-Type": "application/json"}
-        return int(holder[0].client().post(HOOK, data=body, headers=headers).status_code)
-
-    with CryptomusStandIn(deliver=deliver) as provider:
-        values = {
-            "CRYPTOMUS_URL": provider.url,
-            "CRYPTOMUS_MERCHANT_ID": provider.merchant,
-            "CRYPTOMUS_PAYMENT_KEY": provider.payment_key,
-            "PUBLIC_URL": "https://api.manga.example",
-        }
-        with variant_api(deployment, bot, **values) as api:
-            holder.append(api)
-            yield api, provider
 
 
 def checkout(reader: Reader, **body: Any) -> dict[str, Any]:
@@ -66,7 +42,7 @@ def order_of(found: dict[str, Any]) -> str:
 
 def handle(api: Api) -> None:
     with api.app.app_context():
-        jobs.handle_webhooks()
+        gateway_jobs.handle_webhooks()
 
 
 def status_of(reader: Reader) -> str:
@@ -269,7 +245,7 @@ class TestPolling:
         def both(number: int) -> None:
             with api.app.app_context():
                 if number % 2:
-                    jobs.handle_webhooks()
+                    gateway_jobs.handle_webhooks()
                 else:
                     jobs.poll_checkouts()
 

@@ -11,7 +11,13 @@ from typing import Any
 from manga_backend.kernel.money.gateways.domain import read_signed, signature
 from manga_backend.kernel.money.gateways.errors import GatewayAway, GatewayRefused
 from manga_backend.kernel.money.gateways.settings import GatewaySettings
-from manga_backend.kernel.money.gateways.types import Checkout, CheckoutStatus, Incoming
+from manga_backend.kernel.money.gateways.types import (
+    Checkout,
+    CheckoutStatus,
+    Incoming,
+    Remittance,
+    RemittanceStatus,
+)
 from manga_backend.kit.calls import Caller, CallFailed
 
 LIFETIME_SECONDS = 3600
@@ -25,6 +31,23 @@ STATUSES = {
     "system_fail": CheckoutStatus.FAILED,
 }
 """All else (check, process, confirm_check …) is still under way; refunds move nothing here."""
+
+SENT = {
+    "paid": RemittanceStatus.PAID,
+    "fail": RemittanceStatus.FAILED,
+    "cancel": RemittanceStatus.FAILED,
+    "system_fail": RemittanceStatus.FAILED,
+}
+"""Of payouts; process and check are under way."""
+
+NETWORKS = {
+    "tron": "tron",
+    "ethereum": "eth",
+    "bsc": "bsc",
+    "polygon": "polygon",
+    "ton": "ton",
+}
+"""Theirs, of those on which they send USDT."""
 
 
 @cache
@@ -58,21 +81,49 @@ class Cryptomus:
         except GatewayRefused:
             return None
 
+    def send(
+        self, order: Remittance, network: str, address: str, callback: str | None
+    ) -> Remittance:
+        fields: dict[str, Any] = {
+            "amount": order.amount,
+            "currency": order.currency,
+            "network": NETWORKS[network],
+            "order_id": order.order_id,
+            "address": address,
+            "is_subtract": False,  # the network's fee is taken from the amount, not from us
+        }
+        if callback:
+            fields["url_callback"] = callback
+        return _remittance(self._ask("/v1/payout", fields), order.order_id)
+
+    def find_remittance(self, order_id: str) -> Remittance | None:
+        try:
+            return _remittance(self._ask("/v1/payout/info", {"order_id": order_id}), order_id)
+        except GatewayRefused:
+            return None
+
     def read_webhook(self, body: bytes) -> Incoming | None:
-        fields = read_signed(body, self._config.payment_key)
+        """Signed with one of the two keys: which of them signs what is not documented."""
+        fields = None
+        for key in filter(None, (self._config.payment_key, self._config.payout_key)):
+            fields = fields or read_signed(body, key)
         if fields is None or not fields.get("order_id"):
             return None
         event = f"{fields.get('uuid')}:{fields.get('status')}:{fields.get('amount')}"
-        return Incoming(event_id=event[:200], checkout=_checkout(fields))
+        if fields.get("type") == "payout":
+            return Incoming(event[:200], _remittance(fields, str(fields["order_id"])))
+        return Incoming(event[:200], _checkout(fields))
 
     def _ask(self, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = json.dumps(fields).encode()
+        config = self._config
+        key = config.payout_key if path.startswith("/v1/payout") else config.payment_key
         headers = {
             "Content-Type": "application/json",
-            "merchant": self._config.merchant,
-            "sign": signature(body, self._config.payment_key),
+            "merchant": config.merchant,
+            "sign": signature(body, key),
         }
-        url = f"{self._config.url}{path}"
+        url = f"{config.url}{path}"
         try:
             answer = _caller().send("POST", url, body=body, headers=headers)
         except CallFailed as failure:
@@ -102,4 +153,17 @@ def _checkout(result: dict[str, Any]) -> Checkout:
         expires_at=datetime.fromtimestamp(expires, UTC) if isinstance(expires, int) else None,
         paid=str(result["payment_amount"]) if result.get("payment_amount") else None,
         reference=str(result.get("uuid") or "") or None,
+    )
+
+
+def _remittance(result: dict[str, Any], order_id: str) -> Remittance:
+    """Their answers about payouts bear no order_id."""
+    return Remittance(
+        order_id=order_id,
+        status=SENT.get(str(result.get("status")), RemittanceStatus.UNDER_WAY),
+        amount=str(result.get("amount")),
+        currency=str(result.get("currency")),
+        tx_hash=str(result["txid"]) if result.get("txid") else None,
+        reference=str(result.get("uuid") or "") or None,
+        reason=str(result["fail_reason"]) if result.get("fail_reason") else None,
     )

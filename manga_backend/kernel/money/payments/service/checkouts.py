@@ -6,16 +6,13 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import select
 
 from manga_backend.kernel.approvals.service import file_approval
-from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.service.sessions import lock_user
-from manga_backend.kernel.money.gateways.queries import list_waiting
-from manga_backend.kernel.money.gateways.types import Checkout, CheckoutStatus
+from manga_backend.kernel.money.gateways.types import PROVIDER, Checkout, CheckoutStatus
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
@@ -29,7 +26,7 @@ from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, of
 from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session
-from manga_backend.kit.money import EXPONENTS, decimal_string
+from manga_backend.kit.money import decimal_string, read_amount
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +35,6 @@ REUSED_FOR = timedelta(minutes=45)
 POLL_EVERY = timedelta(minutes=2)
 POLLED_FOR = timedelta(days=2)
 BATCH = 50
-PROVIDER = Actor(key="gateway:cryptomus", label="Cryptomus", channel=Channel.SYSTEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ def settle(checkout: Checkout) -> str:
 def _ask_people(payment: Payment, checkout: Checkout) -> str:
     if payment.verify_at is None and (payment.verification or {}).get("verdict"):
         return "waits for an admin"
-    paid = _minor(checkout.paid or "", payment.currency)
+    paid = read_amount(checkout.paid or "", payment.currency)
     seen: dict[str, Any] = {"verdict": "too_little", "amount": paid, "final": True}
     payment.verification = {**(payment.verification or {}), **seen}
     payment.verify_at = None
@@ -146,29 +142,7 @@ def _lock(order_id: str) -> Payment | None:
 
 def _is_price(payment: Payment, checkout: Checkout) -> bool:
     same = checkout.currency == payment.currency
-    return same and _minor(checkout.amount, payment.currency) == payment.amount
-
-
-def _minor(text: str, currency: str) -> int | None:
-    """Exact, or nothing: `5.00000000` is 5, `NaN` and `1e400` are no amounts."""
-    try:
-        amount = Decimal(text).scaleb(EXPONENTS[currency])
-        return int(amount) if amount == int(amount) else None
-    except (InvalidOperation, ValueError, OverflowError):
-        return None
-
-
-def handle_stored(read: Any) -> int:
-    """Handle a batch of stored webhooks; `read` makes a Checkout of a body again. Returns how many
-    were looked at. May run twice and at once: each is locked, and settling is harmless."""
-    waiting = list_waiting(BATCH)
-    for webhook in waiting:
-        webhook.attempts += 1
-        incoming = read(webhook.body.encode())
-        webhook.outcome = settle(incoming.checkout) if incoming else "not signed with our key"
-        webhook.handled_at = clock.now()
-    session().flush()
-    return len(waiting)
+    return same and read_amount(checkout.amount, payment.currency) == payment.amount
 
 
 def claim_orders_to_poll() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import Fact, Question
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import get_contact, get_user
@@ -20,7 +21,6 @@ from manga_backend.kernel.money.payments.service.steps import (
     move_invoice,
     move_payment,
 )
-from manga_backend.kernel.money.payments.settings import PaymentSettings
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Priority
@@ -165,8 +165,8 @@ def _chain_facts(payment: Payment) -> list[Fact]:
 
 def is_large(payment: Payment) -> bool:
     """Whether one person may not approve it alone."""
-    limit = settings(PaymentSettings).four_eyes_above
-    return limit is not None and max(payment.amount, received_by(payment) or 0) > limit
+    amount = max(payment.amount, received_by(payment) or 0)
+    return settings(ApprovalSettings).needs_two(amount)
 
 
 def received_by(payment: Payment) -> int | None:

@@ -1,0 +1,1 @@
+"""Withdrawals: money from wallets, sent out by a gateway or by hand."""

@@ -1,0 +1,108 @@
+"""Withdrawals in the panel; decisions are made at the desk."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import redirect, request, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    act,
+    actor,
+    current_visitor,
+    require_right,
+    tell,
+    written,
+)
+from manga_backend.kernel.money.chains.domain import shown
+from manga_backend.kernel.money.payouts.models import Payout
+from manga_backend.kernel.money.payouts.permissions import READ_PAYOUTS, SETTLE_PAYOUTS
+from manga_backend.kernel.money.payouts.service.sending import give_up, mark_paid
+from manga_backend.kernel.money.payouts.types import PayoutStatus
+from manga_backend.kit.i18n import gettext, left_to_right
+
+MAX_REASON = 500
+
+
+def _amount(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
+    return left_to_right(f"{row.money} {row.currency}")
+
+
+def _address(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
+    return left_to_right(row.address)
+
+
+def _hash(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
+    return left_to_right(shown(row.network, row.tx_hash)) if row.tx_hash else "—"
+
+
+class PayoutsView(ListView):
+    """All withdrawals."""
+
+    permission = READ_PAYOUTS
+    column_list = ("requested_at", "user_id", "status", "amount", "network", "address", "problem")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("requested_at",)
+    column_searchable_list = ("address", "tx_hash")
+    column_filters = ("status", "network", "user_id")
+    column_details_list = (
+        *("id", *column_list, "decided_by_label", "attempts", "tried_at", "ask_at"),
+        *("reference", "tx_hash", "reason", "finished_at"),
+    )
+    column_formatters = {
+        **dict.fromkeys(column_details_list, written),
+        "amount": _amount,
+        "address": _address,
+        "tx_hash": _hash,
+    }
+    column_formatters_detail = column_formatters
+    details_template = "backoffice/payout.html"
+
+    def render(self, template: str, **kwargs: Any) -> Any:
+        model = kwargs.get("model")
+        if isinstance(model, Payout):
+            processing = model.status is PayoutStatus.PROCESSING
+            kwargs["may_settle"] = processing and current_visitor().can(SETTLE_PAYOUTS)
+        return super().render(template, **kwargs)
+
+    @expose("/paid/<uuid:payout_id>", methods=("POST",))
+    def paid(self, payout_id: uuid.UUID) -> Any:
+        require_right(SETTLE_PAYOUTS)
+        tx_hash = request.form.get("tx_hash", "").strip()
+        act(lambda: mark_paid(payout_id, tx_hash, actor()))
+        return redirect(url_for(".details_view", id=payout_id))
+
+    @expose("/give-back/<uuid:payout_id>", methods=("POST",))
+    def give_back(self, payout_id: uuid.UUID) -> Any:
+        require_right(SETTLE_PAYOUTS)
+        reason = request.form.get("reason", "").strip()[:MAX_REASON]
+        if not reason:
+            tell(gettext("A reason is needed."), "error")
+        else:
+            act(lambda: give_up(payout_id, actor(), reason))
+        return redirect(url_for(".details_view", id=payout_id))
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("ID"),
+            "user_id": gettext("User"),
+            "requested_at": gettext("Requested"),
+            "status": gettext("Status"),
+            "amount": gettext("Amount"),
+            "network": gettext("Network"),
+            "address": gettext("Address"),
+            "problem": gettext("Problem"),
+            "decided_by_label": gettext("Decided by"),
+            "attempts": gettext("Attempts"),
+            "tried_at": gettext("Last told to send"),
+            "ask_at": gettext("Asked next"),
+            "reference": gettext("Reference"),
+            "tx_hash": gettext("Hash"),
+            "reason": gettext("Reason"),
+            "finished_at": gettext("Finished"),
+        }

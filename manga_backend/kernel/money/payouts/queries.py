@@ -1,0 +1,82 @@
+"""Reads of withdrawals."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from manga_backend.kernel.money.payouts.errors import PayoutNotFound
+from manga_backend.kernel.money.payouts.models import Payout
+from manga_backend.kernel.money.payouts.types import PayoutStatus
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+
+UNDER_WAY = (PayoutStatus.PENDING, PayoutStatus.PROCESSING)
+
+
+def get_payout(payout_id: uuid.UUID) -> Payout:
+    """As it stands in the database now; PayoutNotFound."""
+    found = session().scalar(
+        select(Payout).where(Payout.id == payout_id).execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise PayoutNotFound
+    return found
+
+
+def get_own_payout(user_id: int, payout_id: uuid.UUID) -> Payout:
+    """One of this user's; PayoutNotFound for another's as well."""
+    found = get_payout(payout_id)
+    if found.user_id != user_id:
+        raise PayoutNotFound
+    return found
+
+
+def own_payouts(user_id: int) -> Select[Any]:
+    """A user's withdrawals, newest first."""
+    return select(Payout).where(Payout.user_id == user_id).order_by(Payout.id.desc())
+
+
+def count_of_user(user_id: int, *statuses: PayoutStatus) -> int:
+    """How many of a user's are at one of these."""
+    return (
+        session().scalar(
+            select(func.count())
+            .select_from(Payout)
+            .where(Payout.user_id == user_id, Payout.status.in_(statuses))
+        )
+        or 0
+    )
+
+
+def is_any_due() -> bool:
+    """Whether the provider is to be asked about one: one cheap statement."""
+    due = select(Payout.id).where(
+        Payout.status == PayoutStatus.PROCESSING, Payout.ask_at <= clock.now()
+    )
+    return session().scalar(due.limit(1)) is not None
+
+
+def lock_due(limit: int) -> list[Payout]:
+    """Those that the provider is to be asked about, locked; what others hold is passed over."""
+    return list(
+        session().scalars(
+            select(Payout)
+            .where(Payout.status == PayoutStatus.PROCESSING, Payout.ask_at <= clock.now())
+            .order_by(Payout.ask_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    )
+
+
+def lock_payout(payout_id: uuid.UUID) -> Payout | None:
+    """As it stands now, locked."""
+    return session().scalar(
+        select(Payout)
+        .where(Payout.id == payout_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )

@@ -1,0 +1,58 @@
+"""Withdrawals in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from manga_backend.kernel.money.chains.domain import shown
+from manga_backend.kernel.money.payouts.models import Payout
+from manga_backend.kernel.money.payouts.settings import CURRENCY
+from manga_backend.kernel.money.payouts.types import NETWORKS
+from manga_backend.kit.http import AmountOf, Moment, Schema
+
+
+class WithdrawSchema(Schema):
+    amount = AmountOf(
+        CURRENCY,
+        required=True,
+        metadata={"description": "In USDT: digits and a point.", "example": "25.00"},
+    )
+    network = ma.fields.String(
+        load_default="tron",
+        validate=validate.OneOf([network.value for network in NETWORKS]),
+        metadata={"example": "tron"},
+    )
+    address = ma.fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=128),
+        metadata={
+            "description": "The caller's own. The network's fee is taken from the amount.",
+            "example": "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+        },
+    )
+
+
+class PayoutSchema(Schema):
+    payment_id = ma.fields.UUID(required=True, attribute="id")
+    status = ma.fields.String(required=True, metadata={"example": "pending"})
+    amount = ma.fields.Function(
+        lambda payout: str(payout.money),
+        required=True,
+        metadata={"type": "string", "example": "25.00"},
+    )
+    currency = ma.fields.String(required=True, metadata={"example": "USDT"})
+    network = ma.fields.String(required=True, metadata={"example": "tron"})
+    address = ma.fields.String(required=True)
+    tx_hash = ma.fields.Method(
+        "hash_as_shown", required=True, metadata={"type": "string", "nullable": True}
+    )
+    reason = ma.fields.String(required=True, allow_none=True)
+    requested_at = Moment(required=True)
+    finished_at = Moment(required=True, allow_none=True)
+
+    def hash_as_shown(self, payout: Payout) -> Any:
+        """As the network's explorer writes it."""
+        return payout.tx_hash and shown(payout.network, payout.tx_hash)
