@@ -24,7 +24,7 @@ from manga_backend.kernel.money.ledger import wiring as ledger
 from manga_backend.kernel.money.payments import settings as payment_settings
 from manga_backend.kernel.money.payments import wiring as payments
 from manga_backend.kernel.money.payments.service.steps import fulfilments
-from manga_backend.kernel.money.payments.service.submit import gifts, offers
+from manga_backend.kernel.money.payments.service.submit import cheaper_offers, gifts, offers
 from manga_backend.kernel.money.payouts import settings as payout_settings
 from manga_backend.kernel.money.payouts import wiring as payouts
 from manga_backend.kernel.notifications import settings as notification_settings
@@ -116,6 +116,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     add_duty(app, "schedules", scheduler)
     doors.require(app, "auth")
     offers.require(app, "plan")
+    cheaper_offers.require(app, "plan")
     gifts.require(app, "days")
     fulfilments.require(app, memberships.FULFILMENT)
     backoffice.add_closing_views(app)

@@ -11,20 +11,22 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask_migrate import upgrade
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from manga_backend.app import create_app
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
-from manga_backend.kit.db import db
+from manga_backend.kit.db import Model, db
 from tests.standins.telegram import BotApiStandIn
 from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, base_settings
 from tools.services import PostgresServer, RedisServer
 
-KEPT_TABLES = frozenset({"alembic_version", "plans"})
+SEEDED = Model.metadata.tables["plans"]
+"""What the migrations fill: put back as they made it."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,7 @@ class Deployment:
     kind: str
     settings: dict[str, str]
     clean_copy: Path | None = None
+    seeds: list[dict[str, Any]] | None = None
 
     def reset(self) -> None:
         """Back to what the migrations made."""
@@ -75,11 +78,13 @@ class Deployment:
                 self._restore_file()
 
     def _empty_tables(self) -> None:
-        tables = [t for t in db.metadata.tables if t not in KEPT_TABLES]
-        wipe = "; ".join(f'DELETE FROM "{name}"' for name in tables)
+        wipe = "; ".join(f'DELETE FROM "{name}"' for name in Model.metadata.tables)
         with db.engine.begin() as connection:
+            if self.seeds is None:  # the first time, before any test has run on it
+                self.seeds = [dict(row) for row in connection.execute(select(SEEDED)).mappings()]
             # Triggers and foreign keys rest meanwhile: the audit log refuses to be emptied.
             connection.execute(text(f"SET LOCAL session_replication_role = replica; {wipe}"))
+            connection.execute(insert(SEEDED), self.seeds)
 
     def _restore_file(self) -> None:
         assert self.clean_copy is not None

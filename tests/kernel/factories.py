@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from manga_backend.kernel.approvals import service as desk
 from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.service import deciding as desk
 from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.backoffice.types import CLI, Actor, Channel
 from manga_backend.kernel.identity.events import UserRegistered

@@ -8,8 +8,9 @@ from typing import Any
 from flask import abort, redirect, request, url_for
 from flask_admin import expose
 
-from manga_backend.kernel.approvals import queries, service
+from manga_backend.kernel.approvals import queries
 from manga_backend.kernel.approvals.permissions import DECIDE, READ_DESK
+from manga_backend.kernel.approvals.service import asking, deciding
 from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.backoffice.admin import (
     PanelView,
@@ -32,8 +33,8 @@ class DeskView(PanelView):
     @expose("/")
     def index(self) -> Any:
         waiting = [
-            (approval, service.described(approval))
-            for approval in queries.list_pending(kinds=service.known_kinds())
+            (approval, asking.described(approval), asking.find_option(approval))
+            for approval in queries.list_pending(kinds=asking.known_kinds())
         ]
         return self.render(
             "backoffice/desk.html",
@@ -50,7 +51,8 @@ class DeskView(PanelView):
         except ValueError:
             abort(400)
         reason = request.form.get("reason", "").strip()[:MAX_REASON] or None
-        act(lambda: service.decide(approval_id, decision, actor(), reason))
+        option = request.form.get("option") or None
+        act(lambda: deciding.decide(approval_id, decision, actor(), reason, option=option))
         return redirect(url_for(".index"))
 
 

@@ -38,6 +38,14 @@ class NotAnAdmin(DomainError):
     detail = N_("You are not allowed to decide this.")
 
 
+class OptionGone(DomainError):
+    """What the button offered is not offered any more."""
+
+    status = 409
+    code = "option_gone"
+    detail = N_("This is not offered any more. Please look at the question again.")
+
+
 class SecondAdminNeeded(DomainError):
     """The same admin approved it before; somebody else has to look as well."""
 

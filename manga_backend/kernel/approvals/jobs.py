@@ -6,7 +6,7 @@ import logging
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from manga_backend.kernel.approvals.service import admin_chats, remind_admins
+from manga_backend.kernel.approvals.service.asking import admin_chats, remind_admins
 from manga_backend.kernel.notifications.service.outbox import notify_chat
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.errors import (

@@ -16,6 +16,10 @@ class Decision(StrEnum):
     REJECT = "reject"
 
 
+OPTION = "option"
+"""The button that approves in another way than was asked for."""
+
+
 class State(StrEnum):
     """pending → approved | rejected, once."""
 
@@ -42,6 +46,15 @@ class Question:
     facts: list[Fact]
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Another way to approve: `key` (at most 20 letters and digits) changes when what is offered
+    does; `label` is in the language of the moment."""
+
+    key: str
+    label: str
+
+
 class Subject(Protocol):
     """A kind of thing that is approved; all methods run inside the decision's transaction."""
 
@@ -51,8 +64,12 @@ class Subject(Protocol):
     def needs_two(self, subject_id: str) -> bool:
         """Whether two different admins must approve it (FOUR_EYES_ABOVE)."""
 
-    def approve(self, subject_id: str, actor: Actor) -> None:
-        """Do what was asked for."""
+    def find_option(self, subject_id: str) -> Option | None:
+        """Another way to approve it, if there is one now."""
+
+    def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
+        """Do what was asked for; with `option`, which was checked to be the key of find_option()
+        now, that instead."""
 
     def reject(self, subject_id: str, actor: Actor, reason: str | None) -> None:
         """Say no."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from manga_backend.kernel.approvals import admin, bot, jobs, permissions, service
-from manga_backend.kernel.approvals.types import Decision
+from manga_backend.kernel.approvals import admin, bot, jobs, permissions
+from manga_backend.kernel.approvals.service import asking
+from manga_backend.kernel.approvals.types import OPTION, Decision
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import cards
 from manga_backend.kernel.operations.service import alarm_sinks
@@ -25,12 +26,13 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.READ_DESK, "support")
     grants.register(app, permissions.DECIDE, "admin")
     presses.register(app, Decision.APPROVE.value, bot.approve)
+    presses.register(app, OPTION, bot.approve)
     presses.register(app, Decision.REJECT.value, bot.reject)
     pending = BotCommand(bot.pending, N_("Questions that wait for a decision"), permissions.DECIDE)
     commands.register(app, "pending", pending)
     job_registry.register(app, "approvals.remind", jobs.remind)
     schedules.register(app, "approvals.remind", Schedule("approvals.remind", timedelta(minutes=1)))
-    listen(app, PollerReturned, service.ask_again_after_absence)
+    listen(app, PollerReturned, asking.ask_again_after_absence)
     alarm_sinks.register(app, "admins", jobs.tell_admins)
     cards.register(app, permissions.READ_DESK, admin.cards)
     view = admin.DeskView(gettext_lazy("Desk"), endpoint="panel_desk", url="/admin/desk")

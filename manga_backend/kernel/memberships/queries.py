@@ -20,6 +20,7 @@ from manga_backend.kernel.memberships.models import (
 from manga_backend.kernel.memberships.types import Account, EndAt, NoticeStage, Source
 from manga_backend.kernel.money.payments.queries import own_payments
 from manga_backend.kit.db import session
+from manga_backend.kit.money import Money
 
 
 def list_plans(product: str | None = None) -> list[Plan]:
@@ -45,6 +46,23 @@ def is_product(name: str) -> bool:
 def find_plan(code: str) -> Plan | None:
     """By code, on sale or not."""
     return session().get(Plan, code)
+
+
+def find_shorter_plan(wanted: Plan, came: Money) -> Plan | None:
+    """The longest plan on sale that is shorter than this one, of its product, for at most so much
+    money."""
+    return session().scalar(
+        select(Plan)
+        .where(
+            Plan.is_on_sale,
+            Plan.product == wanted.product,
+            Plan.currency == came.currency,
+            Plan.days < wanted.days,
+            Plan.price.between(1, came.amount),
+        )
+        .order_by(Plan.days.desc(), Plan.price)
+        .limit(1)
+    )
 
 
 def find_default_plan(product: str | None = None) -> Plan | None:

@@ -224,6 +224,15 @@ def plan_offer(code: str | None) -> Offer | None:
     return _offer(plan, plan.days, Money(plan.price, plan.currency))
 
 
+def cheaper_offer(code: str, came: Money) -> Offer | None:
+    """The longest plan that is shorter than this one, of its product, for at most what came."""
+    wanted = queries.find_plan(code)
+    if wanted is None:
+        return None
+    plan = queries.find_shorter_plan(wanted, came)
+    return _offer(plan, plan.days, Money(plan.price, plan.currency)) if plan else None
+
+
 def gift_of_days(code: str, days: int) -> Offer | None:
     """Some days of a plan at no price; the plan need not be on sale any more."""
     plan = queries.find_plan(code)

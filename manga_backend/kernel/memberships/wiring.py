@@ -9,7 +9,7 @@ from manga_backend.kernel.memberships import admin, bot, cli, jobs, permissions,
 from manga_backend.kernel.memberships.models import Subscription
 from manga_backend.kernel.money.coupons.permissions import ISSUE_COUPONS
 from manga_backend.kernel.money.payments.service.steps import fulfilments
-from manga_backend.kernel.money.payments.service.submit import gifts, offers
+from manga_backend.kernel.money.payments.service.submit import cheaper_offers, gifts, offers
 from manga_backend.kernel.telegram.service.updates import commands
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
@@ -27,6 +27,7 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.READ_PLANS, "support")
     grants.register(app, permissions.CHANGE_PLANS, "admin")
     offers.register(app, "plan", service.plan_offer)
+    cheaper_offers.register(app, "plan", service.cheaper_offer)
     gifts.register(app, "days", service.gift_of_days)
     fulfilments.register(app, service.FULFILMENT, service.DaysFulfilment())
     job_registry.register(app, "memberships.tell_ends", jobs.tell_ends)

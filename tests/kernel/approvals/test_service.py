@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from manga_backend.kernel.approvals import service
 from manga_backend.kernel.approvals.errors import ApprovalNotFound
 from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.service import asking
+from manga_backend.kernel.approvals.service import deciding as service
 from manga_backend.kernel.approvals.types import Decision, State
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.identity.models import User
@@ -83,7 +84,7 @@ class TestFileApproval:
     def test_one_question_about_one_thing(self, app: App) -> None:
         payment = submit(app, make_user(app))
         with pytest.raises(IntegrityError), at_work(app):
-            service.file_approval("payment", str(payment))
+            asking.file_approval("payment", str(payment))
         assert count(app, Approval) == 1
 
     def test_nothing_is_asked_when_the_payment_is_rolled_back(self, app: App) -> None:

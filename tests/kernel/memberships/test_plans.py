@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.identity.types import Role
@@ -25,17 +24,6 @@ COUPONS = "/admin/new-coupons"
 @pytest.fixture
 def panel(api: Api) -> Panel:
     return Panel(api, api.staff().username)
-
-
-@pytest.fixture(autouse=True)
-def as_before(api: Api) -> Iterator[None]:
-    """Plans are part of what every test starts with: they are put back."""
-    yield
-    with at_work(api.app) as current:
-        current.execute(delete(Plan).where(Plan.code != "monthly"))
-        current.execute(
-            update(Plan).values(price=5_000_000, days=30, is_default=True, is_on_sale=True)
-        )
 
 
 def typed(**more: str) -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
 from manga_backend.kernel.memberships.models import Plan
 from manga_backend.kit.app import App
@@ -14,8 +12,8 @@ from tests.support import ADMIN_SECRET, Api, counted_queries
 
 
 @pytest.fixture
-def more_plans(app: App) -> Iterator[None]:
-    """A second plan on sale, one that is not, and one of another product; gone afterwards."""
+def more_plans(app: App) -> None:
+    """A second plan on sale, one that is not, and one of another product."""
     codes = {"yearly": (365, "manga", True), "old": (7, "manga", False), "vpn-1": (30, "vpn", True)}
     with at_work(app) as current:
         current.add_all(
@@ -31,9 +29,6 @@ def more_plans(app: App) -> Iterator[None]:
             )
             for position, (code, (days, product, on_sale)) in enumerate(codes.items(), 5)
         )
-    yield
-    with at_work(app) as current:
-        current.execute(delete(Plan).where(Plan.code.in_(codes)))
 
 
 class TestPlans:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.approvals.service import notify_admins
+from manga_backend.kernel.approvals.service.asking import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.money.chains import queries

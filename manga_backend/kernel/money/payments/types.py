@@ -85,5 +85,8 @@ class Fulfilled:
 OfferSource = Callable[[str | None], Offer | None]
 """Plan code, or None for the default → the offer, or None if there is none."""
 
+CheaperSource = Callable[[str, Money], Offer | None]
+"""(plan code, what came) → the best offer below that plan for so much, or None."""
+
 GiftSource = Callable[[str, int], Offer | None]
 """(plan code, days) → an offer of exactly these days at no price."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from manga_backend.kernel.approvals.service import subjects
+from manga_backend.kernel.approvals.service.asking import subjects
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.money.gateways.service import settlers
 from manga_backend.kernel.money.gateways.types import Checkout

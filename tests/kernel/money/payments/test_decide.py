@@ -11,9 +11,9 @@ import pytest
 import time_machine
 from sqlalchemy import update
 
-from manga_backend.kernel.approvals import service as desk
 from manga_backend.kernel.approvals.errors import AlreadyApproved, AlreadyRejected
 from manga_backend.kernel.approvals.models import Approval
+from manga_backend.kernel.approvals.service import deciding as desk
 from manga_backend.kernel.approvals.types import Decision, State
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.memberships.models import Plan, SubscriptionChange

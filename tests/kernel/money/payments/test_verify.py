@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import time_machine
+from sqlalchemy import update
 
+from manga_backend.kernel.approvals.service import deciding as desk
 from manga_backend.kernel.approvals.types import Decision
+from manga_backend.kernel.memberships.models import Plan
 from manga_backend.kernel.money.chains.types import Verdict
+from manga_backend.kernel.money.ledger.models import Transfer
 from manga_backend.kernel.money.ledger.queries import find_wallet, prove
 from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.service import verify
+from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.operations.service import readiness
 from manga_backend.kit import clock
-from tests.kernel.factories import at_work, decide, make_reader, payment_of
+from manga_backend.kit.i18n import in_language
+from manga_backend.kit.problems import DomainError
+from tests.kernel.backoffice.test_panel import Panel
+from tests.kernel.factories import (
+    admin,
+    approval_of,
+    at_work,
+    decide,
+    make_reader,
+    payment_of,
+    rows,
+    told,
+)
 from tests.kernel.money.payments.conftest import OURS
 from tests.standins.chains import TronGridStandIn
 from tests.standins.chains.tron import some_address
@@ -35,6 +55,13 @@ def sent(reader: Reader, tx_hash: str) -> uuid.UUID:
     answer = reader.submit(tx_hash, network="tron")
     assert answer.status_code == 202, answer.text
     return uuid.UUID(answer.get_json()["payment_id"])
+
+
+def make_plan(api: Api, code: str, **values: Any) -> None:
+    """On sale, unless it says otherwise."""
+    names = {"en": code.capitalize()}
+    with at_work(api.app) as current:
+        current.add(Plan(code=code, product="manga", names=names, currency="USDT", **values))
 
 
 def verdict_of(api: Api, payment: uuid.UUID) -> dict[str, Any]:
@@ -85,8 +112,8 @@ class TestVerdict:
         shown = seeing.press(ADMIN, tx, "Reject")
         assert shown
         assert payment_of(seeing.app, payment).status == "rejected"
-        for admin in ADMIN_IDS:
-            assert seeing.question(admin, tx).buttons == []
+        for chat in ADMIN_IDS:
+            assert seeing.question(chat, tx).buttons == []
 
     def test_of_what_is_decided_is_asked_no_more(self, seeing: Api, grid: TronGridStandIn) -> None:
         payment = sent(make_reader(seeing), "cd" * 32)
@@ -173,3 +200,98 @@ class TestReadiness:
     def test_names_the_chains_that_are_read(self, seeing: Api) -> None:
         with seeing.app.app_context():
             assert readiness()["chains"].detail == "tron"
+
+
+class TestTooLittle:
+    """The admin sees the difference, and may take it for a shorter plan."""
+
+    @pytest.fixture
+    def short(self, seeing: Api, grid: TronGridStandIn) -> tuple[Api, Reader, str, uuid.UUID]:
+        """3.50 came for a plan of 5; a week costs 2."""
+        make_plan(seeing, "weekly", days=7, price=2_000_000)
+        make_plan(seeing, "daily", days=1, price=500_000)
+        make_plan(seeing, "dear", days=20, price=3_500_001)
+        make_plan(seeing, "gone", days=25, price=1_000_000, is_on_sale=False)
+        reader = make_reader(seeing)
+        tx = grid.transfer(OURS, 3_500_000)
+        payment = sent(reader, tx)
+        look(seeing)
+        return seeing, reader, tx, payment
+
+    def test_an_admin_takes_it_for_a_shorter_plan(self, short: Any) -> None:
+        api, reader, tx, payment = short
+        api.deliver()
+        message = api.question(ADMIN, tx)
+        assert "Missing: \u20661.50 USDT" in message.text
+        assert [button["text"] for button in message.buttons][2:] == [
+            "✅ Take it for Weekly, 7 days (2.00 USDT)"
+        ]
+        assert api.press(ADMIN, tx, "Take it for") == "Approved."
+        found = payment_of(api.app, payment)
+        assert (found.status, found.amount) == ("approved", 2_000_000)
+        assert reader.status()["subscription"]["days_remaining"] == 7
+        assert reader.get("/api/balance").get_json()["balance"] == "1.50"
+        text = told(api.app, api.user_id(reader))[-1].text
+        assert "taken for: Weekly, 7 days" in text
+        assert "1.50 USDT" in text
+        states = [invoice["status"] for invoice in reader.get("/api/invoices").get_json()]
+        assert states == ["paid", "cancelled"]
+        with at_work(api.app):
+            assert prove().holds
+
+    def test_or_in_the_panel(self, short: Any) -> None:
+        api, reader, _tx, payment = short
+        panel = Panel(api, api.staff().username)
+        page = panel.get("/admin/desk/").text
+        assert "Take it for Weekly" in page
+        option = re.search(r'name="option" value="(\w+)"', page)
+        assert option
+        path = f"/admin/desk/{approval_of(api.app, payment).id}"
+        assert "not offered any more" in panel.post(path, decision="approve", option="x").text
+        panel.post(path, decision="approve", option=option[1])
+        assert reader.status()["subscription"]["days_remaining"] == 7
+
+    def test_or_for_the_whole_plan_and_the_book_says_what_came(self, short: Any) -> None:
+        api, reader, tx, _payment = short
+        assert api.press(ADMIN, tx, "Approve") == "Approved."
+        assert reader.status()["subscription"]["days_remaining"] == 30
+        with at_work(api.app):
+            assert prove().holds
+        kinds = {row.kind.value: row.amount for row in rows(api.app, Transfer)}
+        assert kinds == {"sale": 3_500_000, "gift": 1_500_000}
+
+    def test_what_is_dearer_by_now_is_not_taken(self, short: Any) -> None:
+        api, reader, tx, _payment = short
+        api.deliver()
+        with at_work(api.app) as current:
+            current.execute(update(Plan).where(Plan.code == "weekly").values(price=3_000_000))
+        assert "not offered any more" in api.press(ADMIN, tx, "Take it for")
+        assert not reader.status()["subscription"]["active"]
+
+    def test_20_presses_at_once_take_it_once(self, short: Any) -> None:
+        api, reader, _tx, payment = short
+        approval = approval_of(api.app, payment).id
+        with at_work(api.app), in_language("en"):
+            option = PaymentSubject().find_option(str(payment))
+        assert option
+
+        def press(number: int) -> None:
+            with suppress(DomainError), at_work(api.app):
+                desk.decide(
+                    approval, Decision.APPROVE, admin(number), option=(option.key, None)[number % 2]
+                )
+
+        at_once(20, press)
+        assert reader.status()["subscription"]["days_remaining"] in (7, 30)
+        paid = [one for one in reader.get("/api/invoices").get_json() if one["status"] == "paid"]
+        assert len(paid) == 1
+        with at_work(api.app):
+            assert prove().holds
+
+    def test_not_while_it_is_unconfirmed(self, seeing: Api, grid: TronGridStandIn) -> None:
+        make_plan(seeing, "weekly", days=7, price=2_000_000)
+        tx = grid.transfer(OURS, 3_500_000, solidified=False)
+        sent(make_reader(seeing), tx)
+        look(seeing)
+        seeing.deliver()
+        assert len(seeing.question(ADMIN, tx).buttons) == 2

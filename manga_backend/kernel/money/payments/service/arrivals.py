@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from manga_backend.kernel.approvals.service import file_approval
+from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.queries import get_user
 from manga_backend.kernel.money.chains.domain import in_minor, judge

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
+from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
 from manga_backend.kernel.money.payments.errors import NotRefundable
@@ -34,20 +36,33 @@ class WalletFulfilment:
         return [(gettext("For"), gettext("the wallet"))]
 
 
-def book(payment: Payment, *, received: int | None = None) -> None:
-    """Book a payment with its invoice loaded, once: its key is the payment's.
+def received_by(payment: Payment) -> int | None:
+    """What really came, in minor units, as far as the chain was read to the end. Of an intent the
+    few decimals that name it don't count."""
+    seen = payment.verification or {}
+    counts = seen.get("verdict") in (Verdict.MATCH, Verdict.TOO_MUCH, Verdict.TOO_LITTLE)
+    known = counts and seen.get("final") and not payment.intent_id and seen.get("amount")
+    return int(seen["amount"]) if known else None
 
-    `received` is what really came, in minor units; what exceeds the invoice goes to the wallet.
+
+def book(payment: Payment) -> int:
+    """Book a payment with its invoice loaded, once: its key is the payment's. Returns what went to
+    the wallet, in minor units: what really came and exceeds the invoice. What is missing of the
+    invoice, when it was accepted nevertheless, is a gift of ours.
+
     NotEnoughMoney when it is paid from a wallet that has too little.
     """
     invoice = payment.invoice
     if not invoice.amount:
-        return
+        return 0
+    received = received_by(payment)
     subject = f"payment:{payment.id}"
     payer = _payer(payment, subject)
     moves = [_sale(payment, payer, subject)]
-    excess = (received or 0) - invoice.amount
-    if excess > 0 and payment.method is not Method.WALLET:
+    excess = 0 if received is None else received - invoice.amount
+    if excess < 0:
+        moves = _short_sale(moves[0], -excess)
+    if excess > 0:
         moves.append(
             Move(
                 kind=TransferKind.EXCESS,
@@ -60,6 +75,20 @@ def book(payment: Payment, *, received: int | None = None) -> None:
             )
         )
     transfer(moves)
+    return max(0, excess)
+
+
+def _short_sale(sale: Move, missing: int) -> list[Move]:
+    """The sale of so much as came, and a gift of the rest."""
+    gift = replace(
+        sale,
+        kind=TransferKind.GIFT,
+        debit_account_id=own_account(AccountKind.GIFTS, "", sale.currency, sale.key),
+        amount=missing,
+        key=f"{sale.key}:missing",
+    )
+    came = sale.amount - missing
+    return [replace(sale, amount=came), gift] if came else [gift]
 
 
 def sold(payment: Payment) -> int:

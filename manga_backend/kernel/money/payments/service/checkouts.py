@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from manga_backend.kernel.approvals.service import file_approval
+from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.gateways.types import PROVIDER, Checkout, CheckoutStatus
 from manga_backend.kernel.money.payments import queries

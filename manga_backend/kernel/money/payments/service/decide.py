@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Fact, Question
+from manga_backend.kernel.approvals.types import Fact, Option, Question
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import get_contact, get_user
 from manga_backend.kernel.money.chains import domain as chains
@@ -13,7 +13,13 @@ from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.events import PaymentApproved, PaymentRejected
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.booking import book, sold
+from manga_backend.kernel.money.payments.service.booking import book, received_by, sold
+from manga_backend.kernel.money.payments.service.shorter import (
+    exchange,
+    find_shorter,
+    option_of,
+    plan_of,
+)
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
     fulfilments,
@@ -89,16 +95,26 @@ class PaymentSubject:
         payment = queries.get_payment(uuid.UUID(subject_id))
         return is_large(payment)
 
-    def approve(self, subject_id: str, actor: Actor) -> None:
-        """Accept: the payment is approved, the invoice paid and fulfilled, the user told.
+    def find_option(self, subject_id: str) -> Option | None:
+        """A shorter plan, when less than the price came."""
+        payment = queries.get_payment(uuid.UUID(subject_id))
+        offer = find_shorter(payment)
+        return option_of(payment, offer) if offer else None
+
+    def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
+        """Accept: the payment is approved, the invoice paid and fulfilled, the user told; with an
+        option it is for the shorter plan first.
 
         PaymentNotPending when it was decided before. Publishes PaymentApproved.
         """
         payment = queries.get_payment(uuid.UUID(subject_id))
+        shorter = find_shorter(payment) if option is not None else None
+        if shorter is not None:
+            exchange(payment, shorter, actor)
         move_payment(payment, PaymentStatus.APPROVED, actor.key, actor.label)
         move_invoice(payment.invoice, InvoiceStatus.PAID, actor.key)
         session().refresh(payment)
-        book(payment, received=None if payment.intent_id else received_by(payment))
+        rest = Money(book(payment), payment.currency)
         fulfilled = fulfil(payment.invoice, payment)
         assert payment.decided_at is not None
         publish(
@@ -111,7 +127,14 @@ class PaymentSubject:
                 at=payment.decided_at,
             )
         )
-        self._tell_user(payment, messages.APPROVED, "payment_approved", fulfilled=fulfilled)
+        self._tell_user(
+            payment,
+            messages.APPROVED,
+            "payment_approved",
+            fulfilled=fulfilled,
+            rest=rest if rest.amount else None,
+            taken_for=plan_of if shorter else None,
+        )
 
     def reject(self, subject_id: str, actor: Actor, reason: str | None) -> None:
         """Refuse: the payment is rejected, its invoice cancelled, the user told with the reason.
@@ -152,6 +175,9 @@ def _chain_facts(payment: Payment) -> list[Fact]:
     if seen.get("amount") is not None and verdict is not Verdict.WRONG_RECEIVER:
         came = f"{Money(seen['amount'], payment.currency)} {payment.currency}"
         facts.append(Fact(gettext("Received"), came))
+        if verdict is Verdict.TOO_LITTLE:
+            missing = Money(payment.amount - seen["amount"], payment.currency)
+            facts.append(Fact(gettext("Missing"), f"{missing} {payment.currency}"))
     if verdict is Verdict.UNCONFIRMED and seen.get("needed"):
         counted = f"{seen['confirmations']}/{seen['needed']}"
         facts.append(Fact(gettext("Confirmations"), local_digits(counted)))
@@ -167,10 +193,3 @@ def is_large(payment: Payment) -> bool:
     """Whether one person may not approve it alone."""
     amount = max(payment.amount, received_by(payment) or 0)
     return settings(ApprovalSettings).needs_two(amount)
-
-
-def received_by(payment: Payment) -> int | None:
-    """What really came, as far as the chain was read to the end."""
-    seen = payment.verification or {}
-    counts = seen.get("verdict") in (Verdict.MATCH, Verdict.TOO_MUCH) and seen.get("final")
-    return int(seen["amount"]) if counts else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import IntegrityError
 
-from manga_backend.kernel.approvals.service import file_approval
+from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.chains import domain as chains
 from manga_backend.kernel.money.chains.settings import ChainSettings
@@ -17,6 +17,7 @@ from manga_backend.kernel.money.payments.service.steps import (
     open_invoice,
 )
 from manga_backend.kernel.money.payments.types import (
+    CheaperSource,
     GiftSource,
     Method,
     Offer,
@@ -39,6 +40,9 @@ MAX_RESUBMISSIONS = 3
 
 offers: Registry[OfferSource] = Registry("payments.offers")
 """`plan`: what a plan code costs."""
+
+cheaper_offers: Registry[CheaperSource] = Registry("payments.cheaper_offers")
+"""`plan`: what less than a plan's price buys."""
 
 gifts: Registry[GiftSource] = Registry("payments.gifts")
 """`days`: what a coupon of days gives."""

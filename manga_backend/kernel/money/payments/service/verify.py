@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from manga_backend.kernel.approvals.service import refresh_question
+from manga_backend.kernel.approvals.service.asking import refresh_question
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import ASK_AGAIN, Chain, Expected, Finding, Verdict
 from manga_backend.kernel.money.payments import queries

@@ -46,7 +46,10 @@ class PayoutSubject:
         payout = queries.get_payout(uuid.UUID(subject_id))
         return settings(ApprovalSettings).needs_two(payout.amount)
 
-    def approve(self, subject_id: str, actor: Actor) -> None:
+    def find_option(self, subject_id: str) -> None:
+        """There is one way only."""
+
+    def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
         """Let it be sent. PayoutMovedOn when it was decided before."""
         process(_lock(subject_id), actor)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 from manga_backend.kernel.approvals.queries import find_pending_about
-from manga_backend.kernel.approvals.service import decide, file_approval
+from manga_backend.kernel.approvals.service.asking import file_approval
+from manga_backend.kernel.approvals.service.deciding import decide
 from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.queries import get_user

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from manga_backend.kernel.approvals.service import notify_admins
+from manga_backend.kernel.approvals.service.asking import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.money.chains.domain import normalised

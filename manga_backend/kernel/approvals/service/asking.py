@@ -1,43 +1,39 @@
-"""Filing questions, asking them again, and deciding them, once."""
+"""Filing questions and asking them again."""
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from markupsafe import Markup
-from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from manga_backend.kernel.approvals import queries
-from manga_backend.kernel.approvals.errors import (
-    AlreadyApproved,
-    AlreadyRejected,
-    ApprovalNotFound,
-    SecondAdminNeeded,
-)
 from manga_backend.kernel.approvals.messages import (
-    DECIDED,
     KIND,
-    LOG_LINE,
     QUESTION,
     QUESTION_AGAIN,
     subject_key,
 )
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Decision, Fact, Question, State, Subject
-from manga_backend.kernel.backoffice.service import record_audit
-from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.approvals.types import (
+    OPTION,
+    Decision,
+    Fact,
+    Option,
+    Question,
+    State,
+    Subject,
+)
 from manga_backend.kernel.identity.queries import (
     languages_of,
     list_telegram_admins,
 )
-from manga_backend.kernel.notifications.queries import WAITING, list_told, list_with_buttons
-from manga_backend.kernel.notifications.service.edits import edit_anew, supersede_edits
+from manga_backend.kernel.notifications.queries import WAITING, list_with_buttons
+from manga_backend.kernel.notifications.service.edits import edit_anew
 from manga_backend.kernel.notifications.service.outbox import (
     edit_message,
     notify_chat,
@@ -116,17 +112,22 @@ def notify_admins(template: str, kind: str, *, subject: str | None = None, **fac
 
 
 def question_message(approval: Approval, language: str, template: str = QUESTION) -> Message:
-    """The question with its two buttons, in one language."""
+    """The question with its two buttons, and a third when it may be approved in another way."""
     key = approval.id.hex
     with in_language(language):
         buttons = [
             Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
             Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
         ]
-    return Message(_written(template, approval, language), [buttons])
+        option = find_option(approval)
+    rows = [buttons]
+    if option is not None:
+        rows.append([Button(f"✅ {option.label}", data=f"{OPTION}:{key}:{option.key}")])
+    return Message(written(template, approval, language), rows)
 
 
-def _written(template: str, approval: Approval, language: str) -> str:
+def written(template: str, approval: Approval, language: str) -> str:
+    """A text about a question, in one language."""
     with in_language(language):
         question = described(approval)
         return render(template, language, question=question, approval=approval)
@@ -139,6 +140,11 @@ def described(approval: Approval) -> Question:
         return question
     words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)
     return Question(question.title, [*question.facts, Fact(gettext("Approved by"), words)])
+
+
+def find_option(approval: Approval) -> Option | None:
+    """Another way to approve it, in the language of the moment."""
+    return subjects[approval.kind].find_option(approval.subject_id)
 
 
 def remind_admins(limit: int) -> int:
@@ -226,91 +232,3 @@ def send_pending(chat_id: int, language: str, limit: int) -> int:
     for approval in waiting:
         _ask(approval, {chat_id: language}, QUESTION_AGAIN)
     return len(waiting)
-
-
-def decide(
-    approval_id: uuid.UUID, decision: Decision, actor: Actor, reason: str | None = None
-) -> Approval:
-    """The one decision. The state, what follows from it, the edits of all admins' messages, the log
-    channel's line and the audit row are one transaction.
-
-    The first wins by a conditional UPDATE; all others get AlreadyApproved or AlreadyRejected with
-    the name of whoever decided. What two must approve stays pending after the first of them, and
-    SecondAdminNeeded if it is the same again. ApprovalNotFound for an unknown id.
-    """
-    state = State.APPROVED if decision is Decision.APPROVE else State.REJECTED
-    current = session()
-    if decision is Decision.APPROVE and _is_first_of_two(approval_id, actor):
-        return queries.get_approval(approval_id)
-    done = current.execute(
-        update(Approval)
-        .where(Approval.id == approval_id, Approval.state == State.PENDING)
-        .values(
-            state=state,
-            decided_at=clock.now(),
-            decided_by=actor.key,
-            decided_by_label=actor.label,
-            reason=reason,
-        )
-    )
-    approval = queries.find_approval(approval_id)
-    if approval is None:
-        raise ApprovalNotFound
-    if not done.rowcount:  # type: ignore[attr-defined]
-        refusal = AlreadyApproved if approval.state is State.APPROVED else AlreadyRejected
-        raise refusal(who=approval.decided_by_label)
-    current.refresh(approval)
-    subject = subjects[approval.kind]
-    if decision is Decision.APPROVE:
-        subject.approve(approval.subject_id, actor)
-    else:
-        subject.reject(approval.subject_id, actor, reason)
-    _tell_admins(approval)
-    record_audit(
-        actor,
-        f"{approval.kind}.{state.value}",
-        approval.kind,
-        approval.subject_id,
-        before={"state": State.PENDING.value},
-        after={"state": state.value, "reason": reason},
-    )
-    return approval
-
-
-def _is_first_of_two(approval_id: uuid.UUID, actor: Actor) -> bool:
-    """Note the first approval of what needs two. Of two at once the row's lock makes one the first.
-
-    SecondAdminNeeded for the same admin again.
-    """
-    approval = queries.lock_pending(approval_id)
-    if approval is None or not subjects[approval.kind].needs_two(approval.subject_id):
-        return False
-    if approval.first_by is not None:
-        if approval.first_by == actor.key:
-            raise SecondAdminNeeded
-        return False
-    approval.first_by, approval.first_by_label = actor.key, actor.label
-    session().flush()
-    record_audit(
-        actor,
-        f"{approval.kind}.approved_first",
-        approval.kind,
-        approval.subject_id,
-        after={"needs": "a second admin"},
-    )
-    refresh_question(approval.kind, approval.subject_id)
-    return True
-
-
-def _tell_admins(approval: Approval) -> None:
-    """Every admin's message shows the decision, by whom and when; the buttons go."""
-    default = settings(CoreSettings).default_language
-    told = list_told(subject_key(approval.id))
-    supersede_edits([row.id for row in told])
-    texts = {
-        language: _written(DECIDED, approval, language)
-        for language in {row.language or default for row in told}
-    }
-    for row in told:
-        edit_message(row, Message(texts[row.language or default]))
-    notify_log_channel(Message(_written(LOG_LINE, approval, default)), kind=KIND)

@@ -1,0 +1,1 @@
+"""Filing questions, asking them again, and deciding them."""
