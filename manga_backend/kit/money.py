@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 
 EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
 """How many decimals one unit of each currency has (facts.md iv; ISO 4217)."""
@@ -40,7 +40,7 @@ def decimal_string(amount: int, currency: str) -> str:
     return f"{sign}{whole}.{decimals}"
 
 
-_DECIMAL = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?", re.ASCII)
+_DECIMAL = re.compile(r"(\d{1,19})(?:\.(\d{1,18}))?", re.ASCII)
 
 
 def parse_decimal(text: str, currency: str) -> int | None:
@@ -57,12 +57,13 @@ def parse_decimal(text: str, currency: str) -> int | None:
     return amount if amount <= MAX_MINOR else None
 
 
+_TOLD = re.compile(r"-?\d{1,25}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+
+
 def read_amount(text: str, currency: str) -> int | None:
-    """Minor units of an amount as providers write them: `5.00000000` is 5, and none is lost. None
-    for what is no such amount: `NaN`, `1e400`, a part of a minor unit."""
-    try:
-        amount = Decimal(text).scaleb(EXPONENTS[currency])
-        whole = int(amount)
-    except (InvalidOperation, ValueError, OverflowError):
+    """Minor units of an amount as providers write them: `5.00000000` and `5e0` are 5. None for what
+    is no such amount: `NaN`, `1e400`, a part of a minor unit; nothing is ever rounded."""
+    if not _TOLD.fullmatch(text):
         return None
-    return whole if amount == whole and abs(whole) <= MAX_MINOR else None
+    amount = Fraction(text) * 10 ** EXPONENTS[currency]
+    return int(amount) if amount.denominator == 1 and abs(amount) <= MAX_MINOR else None

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manga_backend.kit.money import EXPONENTS, MAX_MINOR, Money
+from manga_backend.kernel.money.coupons.types import PercentGift
+from manga_backend.kernel.money.payments.service.intents import lowered
+from manga_backend.kernel.money.payments.types import Offer
+from manga_backend.kit.money import EXPONENTS, MAX_MINOR, Money, parse_decimal, read_amount
 
 currencies = st.sampled_from(sorted(EXPONENTS))
 
@@ -50,3 +53,68 @@ def test_reads_as_people_write_it(amount: int, currency: str, text: str) -> None
 def test_unknown_currency_is_refused() -> None:
     with pytest.raises(ValueError):
         Money(1, "BTC")
+
+
+@pytest.mark.parametrize("currency", sorted(EXPONENTS))
+class TestReading:
+    @given(amount=st.integers(0, MAX_MINOR))
+    def test_what_is_written_is_read_back(self, currency: str, amount: int) -> None:
+        text = str(Money(amount, currency))
+        assert parse_decimal(text, currency) == amount
+        assert read_amount(text, currency) == amount
+        assert read_amount(f"{Decimal(text):.18f}", currency) == amount  # as providers pad it
+
+    @given(amount=st.integers(0, 10**12), zeros=st.integers(0, 6))
+    def test_zeros_at_the_end_change_nothing(self, currency: str, amount: int, zeros: int) -> None:
+        text = str(Money(amount, currency))
+        padded = text + ("" if "." in text else ".") + "0" * zeros
+        assert parse_decimal(padded.removesuffix("."), currency) == amount
+
+    @given(whole=st.integers(0, 10**9), part=st.integers(1, 9), more=st.integers(0, 23))
+    def test_a_part_of_a_minor_unit_is_refused_and_never_rounded(
+        self, currency: str, whole: int, part: int, more: int
+    ) -> None:
+        text = f"{whole}.{'0' * (EXPONENTS[currency] + more)}{part}"
+        assert parse_decimal(text, currency) is None
+        assert read_amount(text, currency) is None
+
+    @given(text=st.text() | st.from_regex(r"[-+]?\d{0,25}\.?\d{0,40}(e[-+]?\d{1,4})?"))
+    def test_any_text_is_an_exact_amount_or_none(self, currency: str, text: str) -> None:
+        typed, told = parse_decimal(text, currency), read_amount(text, currency)
+        if typed is not None:
+            assert 0 <= typed <= MAX_MINOR
+            assert Decimal(text).scaleb(EXPONENTS[currency]) == typed == told
+        if told is not None:
+            assert abs(told) <= MAX_MINOR
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "NaN",
+            "sNaN",
+            "Infinity",
+            "-Infinity",
+            "1e400",
+            "1E+999999",
+            "1e-400",
+            "",
+            " ",
+            "۵",
+            "5,0",
+            "0x5",
+        ],
+    )
+    def test_odd_texts_are_no_amounts(self, currency: str, text: str) -> None:
+        assert parse_decimal(text, currency) is None
+        assert read_amount(text, currency) is None
+
+    @given(price=st.integers(1, MAX_MINOR), percent=st.integers(1, 99))
+    def test_a_percentage_off_is_never_below_zero_nor_above_the_price(
+        self, currency: str, price: int, percent: int
+    ) -> None:
+        offer = Offer("p", "c", "t", Money(price, currency), "f")
+        left = lowered(offer, PercentGift(percent)).price
+        exact = Decimal(price) * (100 - percent) / 100
+        assert left.currency == currency
+        assert 0 < left.amount <= price
+        assert exact <= left.amount < exact + 1  # a part of a minor unit is paid in full

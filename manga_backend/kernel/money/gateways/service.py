@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import OperationalError
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
@@ -17,6 +19,8 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.registry import Registry
+
+log = logging.getLogger(__name__)
 
 HANDLE = "gateways.handle"
 BATCH = 50
@@ -57,12 +61,21 @@ def settle(about: Checkout | Remittance) -> str:
 
 def handle_stored(read: Callable[[bytes], Incoming | None]) -> int:
     """Handle a batch of stored webhooks; `read` makes one of a body again. Returns how many were
-    looked at. May run twice and at once: each is locked, and settling is harmless."""
+    looked at. May run twice and at once: each is locked, and settling is harmless. One at which
+    something breaks keeps no other from being handled; an admin may run it again."""
     waiting = list_waiting(BATCH)
     for webhook in waiting:
         webhook.attempts += 1
-        incoming = read(webhook.body.encode())
-        webhook.outcome = settle(incoming.about) if incoming else "not signed with our key"
+        try:
+            with session().begin_nested():
+                incoming = read(webhook.body.encode())
+                outcome = settle(incoming.about) if incoming else "not signed with our key"
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("the webhook %s could not be handled", webhook.id)
+            outcome = "it could not be handled: see the log"
+        webhook.outcome = outcome
         webhook.handled_at = clock.now()
     session().flush()
     return len(waiting)

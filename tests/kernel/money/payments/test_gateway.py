@@ -11,6 +11,7 @@ import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.money.gateways import jobs as gateway_jobs
@@ -18,7 +19,7 @@ from manga_backend.kernel.money.gateways.domain import php_json, read_signed, si
 from manga_backend.kernel.money.gateways.models import Webhook
 from manga_backend.kernel.money.ledger.queries import prove
 from manga_backend.kernel.money.payments import jobs
-from manga_backend.kernel.money.payments.models import Payment
+from manga_backend.kernel.money.payments.models import Invoice, Payment
 from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kit import clock
 from tests.kernel.backoffice.test_panel import Panel
@@ -217,6 +218,39 @@ class TestWebhook:
         body = signed_body({"order_id": "x", "status": "paid"}, "another key")
         answer = api.client().post(HOOK, data=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 403
+
+
+class TestKeeping:
+    def test_one_that_breaks_holds_up_no_other(self, shop: tuple[Api, CryptomusStandIn]) -> None:
+        api, provider = shop
+        first, second = make_reader(api), make_reader(api)
+        broken = order_of(checkout(first))
+        provider.pay(broken)
+        provider.pay(order_of(checkout(second)))
+        with at_work(api.app) as current:  # its invoice is of a product that is not there any more
+            lost = current.get_one(Payment, uuid.UUID(broken)).invoice_id
+            current.execute(
+                update(Invoice).where(Invoice.id == lost).values(fulfilment="no such product")
+            )
+        handle(api)
+        assert status_of(second) == "approved"
+        kept = {row.order_id: row.outcome for row in rows(api.app, Webhook)}
+        assert kept[broken] == "it could not be handled: see the log"
+        with at_work(api.app):
+            assert prove().holds
+            assert prove().transfers == 1
+
+    def test_old_ones_are_forgotten(self, shop: tuple[Api, CryptomusStandIn]) -> None:
+        api, provider = shop
+        reader = make_reader(api)
+        provider.pay(order_of(checkout(reader)))
+        with api.app.app_context(), time_machine.travel(clock.now() + timedelta(days=200)):
+            gateway_jobs.forget_old()
+            assert count(api.app, Webhook) == 1  # not handled yet
+            gateway_jobs.handle_webhooks()
+            gateway_jobs.forget_old()
+        assert count(api.app, Webhook) == 0
+        assert status_of(reader) == "approved"
 
 
 class TestPolling:

@@ -99,11 +99,11 @@ def _open(
         raise TooManyIntents
     intent_id = new_id()
     if coupon_code:
-        offer = _lowered(offer, coupons.redeem(coupon_code, user_id, intent_id))
+        offer = lowered(offer, coupons.redeem(coupon_code, user_id, intent_id))
     return _new(user_id, offer, chain, intent_id)
 
 
-def _lowered(offer: Offer, gift: AnyGift) -> Offer:
+def lowered(offer: Offer, gift: AnyGift) -> Offer:
     """The price with a percentage off; half a minor unit is paid in full."""
     if not isinstance(gift, PercentGift):
         raise CouponIsNoDiscount
