@@ -21,3 +21,8 @@ def normalised(typed: str, length: int) -> str | None:
     """The stored form of what someone typed; None if it can't be a code of this length."""
     code = _SEPARATORS.sub("", typed[:MAX_TYPED]).upper().translate(_LOOKALIKES)
     return code if len(code) == length and set(code) <= set(ALPHABET) else None
+
+
+def grouped(code: str) -> str:
+    """As people read it: `XXXX-XXXX-XXXX`."""
+    return "-".join(code[at : at + 4] for at in range(0, len(code), 4))

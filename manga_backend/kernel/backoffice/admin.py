@@ -1,12 +1,15 @@
-"""The shell of the panel: guarded views, sign-in, dashboard, audit log."""
+"""The shell of the panel: guarded views, lists, dashboard, audit log."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import (
     Flask,
@@ -18,35 +21,43 @@ from flask import (
     redirect,
     request,
     session,
+    stream_with_context,
     url_for,
 )
 from flask_admin import Admin, AdminIndexView, BaseView, expose
 from flask_admin.contrib.sqla import ModelView
 from flask_admin.contrib.sqla.filters import FilterEqual
 from flask_admin.theme import Bootstrap4Theme
-from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFProtect
+from jinja2 import pass_context
 from markupsafe import Markup
 
-from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, READ_AUDIT
-from manga_backend.kernel.backoffice.service import cards, gates
+from manga_backend.kernel.backoffice.domain import csv_lines
+from manga_backend.kernel.backoffice.messages import GROUPS, WORDS
+from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, EXPORT_LISTS, READ_AUDIT
+from manga_backend.kernel.backoffice.service import cards, gates, record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
-from manga_backend.kit.db import MAX_ID, Model, db, rollback
+from manga_backend.kit import clock
+from manga_backend.kit.db import MAX_ID, Model, db, reading, rollback, transaction
 from manga_backend.kit.http import MAX_PAGE, storable
 from manga_backend.kit.i18n import (
-    LANGUAGES_BY_CODE,
     gettext,
     gettext_lazy,
     left_to_right,
     local_time,
 )
+from manga_backend.kit.money import decimal_string
 from manga_backend.kit.problems import DomainError, InvalidInput, request_id
-from manga_backend.kit.ratelimit import client_address, limit_of, limiter
+from manga_backend.kit.ratelimit import client_address
 
 csrf = CSRFProtect()
 
 _PANEL = "backoffice.panel"
 CHOSEN_LANGUAGE = "language"
+_PAGE_SIZE = "page_size"
+PROOF_LASTS = timedelta(minutes=10)
+EXPORT_STRETCH = 1000
+"""Rows that are read and sent at a time."""
 
 
 def visitor() -> Visitor | None:
@@ -93,9 +104,13 @@ def guard_form() -> None:
 
 
 class PanelView(BaseView):
-    """A view for visitors who hold `permission`; every POST needs its CSRF token."""
+    """A view for visitors who hold `permission`; every POST needs its CSRF token.
+
+    `group` is where it stands in the menu (messages.GROUPS).
+    """
 
     permission = ENTER_PANEL
+    group = ""
 
     def is_accessible(self) -> bool:
         found = visitor()
@@ -131,7 +146,7 @@ class EqualTo(FilterEqual):
 
     def __init__(self, column: Any, name: str) -> None:
         kinds = getattr(column.type, "enums", None)
-        choices = [(kind, kind) for kind in kinds] if kinds else None
+        choices: Any = [(kind, gettext_lazy(WORDS.get(kind, kind))) for kind in kinds or ()] or None
         if column.type.python_type is bool:
             choices = [("1", gettext_lazy("Yes")), ("0", gettext_lazy("No"))]
         super().__init__(column, name, options=choices)
@@ -144,13 +159,17 @@ class EqualTo(FilterEqual):
 
 
 class ListView(PanelView, ModelView):
-    """A read-only list of one table; what may be done is an action that calls a service."""
+    """A read-only list of one table; what may be done is an action that calls a service.
+
+    `money_columns` are amounts in minor units of the row's `currency`; `writers` write a column in
+    another way than `written` does.
+    """
 
     can_create = False
     can_edit = False
     can_delete = False
     can_view_details = True
-    can_export = False
+    can_export = False  # Flask-Admin's reads all rows into memory and lets formulas through
     page_size = 50
     can_set_page_size = True
     page_size_options = (20, 50, 100)
@@ -160,6 +179,8 @@ class ListView(PanelView, ModelView):
     simple_list_pager = False
     list_template = "backoffice/list.html"
     details_template = "backoffice/details.html"
+    money_columns: tuple[str, ...] = ()
+    writers: Mapping[str, Callable[[Any], Any]] = {}
 
     def __init__(self, model: type[Model], name: str, endpoint: str, **kwargs: Any) -> None:
         url = endpoint.removeprefix("panel_").replace("_", "-")
@@ -176,8 +197,74 @@ class ListView(PanelView, ModelView):
     def get_list(self, page: int | None, *args: Any, **kwargs: Any) -> Any:
         return super().get_list(min(page or 0, MAX_PAGE), *args, **kwargs)
 
+    def get_safe_page_size(self, page_size: int | None) -> int:
+        """What the address says is kept in the cookie, and is the size of all lists after that."""
+        chosen = page_size or session.get(_PAGE_SIZE)
+        if chosen not in self.page_size_options:
+            return self.page_size
+        if page_size:
+            session[_PAGE_SIZE] = chosen
+        return int(chosen)
+
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         return [EqualTo(getattr(self.model, name), name)]
+
+    @pass_context
+    def get_list_value(self, _context: Any, row: Any, name: str) -> Any:
+        return self.written(row, name)
+
+    get_detail_value = get_list_value
+
+    def written(self, row: Any, name: str) -> Any:
+        """A cell as people read it: times as the reader says them, codes left to right, users as
+        links, nothing as a dash."""
+        if name in self.writers:
+            return self.writers[name](row)
+        value = getattr(row, name)
+        if value is None or value == "":
+            return "—"
+        if name in self.money_columns:
+            return left_to_right(f"{decimal_string(value, row.currency)} {row.currency}")
+        return written(name, value)
+
+    def exported(self, row: Any, name: str) -> str:
+        """A cell as machines read it: ISO 8601 in UTC, decimal numbers, stored words."""
+        value = getattr(row, name)
+        if value is None:
+            return ""
+        if name in self.money_columns:
+            return decimal_string(value, row.currency)
+        if hasattr(value, "astimezone"):
+            return clock.isoformat(value)
+        if isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False)
+        return str(getattr(value, "value", value))
+
+    @expose("/csv", methods=("POST",))
+    def csv(self) -> Any:
+        """All rows that the filters let through, however many: read and sent in stretches."""
+        require_right(EXPORT_LISTS)
+        asked = self._get_list_extra_args()
+        sorted_by = self._get_column_by_idx(asked.sort)
+        _, query = self.get_list(
+            *(0, sorted_by[0] if sorted_by else None, asked.sort_desc, asked.search, asked.filters),
+            execute=False,
+            page_size=False,
+        )
+        what = {"search": asked.search, "filters": [list(one) for one in asked.filters or ()]}
+        record_audit(actor(), "list.exported", "list", self.endpoint, after=what)
+        names = list(dict.fromkeys((*self.column_list, *(self.column_details_list or ()))))
+        heads = [str(self.get_column_name(name)) for name in names]
+        lines = csv_lines(heads, self._exported_rows(query, names), EXPORT_STRETCH)
+        file = f"{self.url.rsplit('/', 1)[-1]}-{clock.now():%Y%m%d-%H%M}.csv"
+        headers = {"Content-Disposition": f'attachment; filename="{file}"'}
+        return Response(stream_with_context(lines), 200, headers, "text/csv; charset=utf-8")
+
+    def _exported_rows(self, query: Any, names: list[str]) -> Iterator[list[str]]:
+        """After the request's own transaction has ended: one of its own, which only reads."""
+        with reading(), transaction():
+            for row in query.yield_per(EXPORT_STRETCH):
+                yield [self.exported(row, name) for name in names]
 
     def render(self, template: str, **kwargs: Any) -> Any:
         """Headings in the reader's language: Flask-Admin keeps those of the start."""
@@ -185,14 +272,12 @@ class ListView(PanelView, ModelView):
             kwargs[columns] = [(name, self.get_column_name(name)) for name, _ in kwargs[columns]]
         kwargs["searched"] = [self.get_column_name(n) for n in self.column_searchable_list or ()]
         kwargs["filters"] = None  # its form needs scripts that our policy refuses
+        kwargs["may_export"] = current_visitor().can(EXPORT_LISTS)
         return super().render(template, **kwargs)
 
 
-def written(_view: Any, _context: Any, row: Any, name: str) -> Any:
-    """Times as the reader says them, codes left to right, users as links, nothing as a dash."""
-    value = getattr(row, name)
-    if value is None or value == "":
-        return "—"
+def written(name: str, value: Any) -> Any:
+    """A stored value as people read it."""
     if name == "user_id":
         page = url_for("panel_users.details_view", id=value)
         return Markup('<a href="{}">{}</a>').format(page, value)
@@ -203,7 +288,14 @@ def written(_view: Any, _context: Any, row: Any, name: str) -> Any:
     if isinstance(value, dict):
         text = json.dumps(value, ensure_ascii=False, indent=2)
         return Markup('<pre dir="ltr">{}</pre>').format(text)
-    return left_to_right(getattr(value, "value", value))
+    if isinstance(value, StrEnum):
+        return word_of(value)
+    return left_to_right(value)
+
+
+def word_of(value: StrEnum | str) -> str:
+    """A state or kind in the reader's language."""
+    return gettext(WORDS[value]) if value in WORDS else str(getattr(value, "value", value))
 
 
 def tell(words: str, category: str = "success") -> None:
@@ -215,6 +307,25 @@ def require_right(permission: str) -> None:
     """Refuse a visitor who may see the view but not do this."""
     if not current_visitor().can(permission):
         abort(403)
+
+
+def require_proof(permission: str) -> None:
+    """The right, and that the visitor showed within PROOF_LASTS who it is; otherwise the visitor is
+    asked, and has to press again."""
+    require_right(permission)
+    if clock.now() - current_visitor().proven_at <= PROOF_LASTS:
+        return
+    tell(gettext("Please confirm that it is you, then do it again."), "message")
+    came_from = urlsplit(request.referrer or "")
+    here = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
+    abort(redirect(url_for("panel_door.confirm", next=safe_target(here))))
+
+
+def safe_target(target: str | None) -> str:
+    """Only back into the panel: never to another site (open redirect)."""
+    if target and target.startswith("/admin/") and "\\" not in target and "//" not in target:
+        return target
+    return url_for("panel.index")
 
 
 def act(command: Callable[[], object]) -> bool:
@@ -251,65 +362,11 @@ class Dashboard(PanelView, AdminIndexView):
         return self.render("backoffice/dashboard.html", cards=numbers)
 
 
-class Door(BaseView):
-    """Sign-in, sign-out and the language; the only panel pages that strangers may open."""
-
-    def is_visible(self) -> bool:
-        return False
-
-    def _handle_view(self, name: str, **kwargs: Any) -> Any:
-        guard_form()
-        return super()._handle_view(name, **kwargs)
-
-    @expose("/", methods=("GET", "POST"))
-    def sign_in(self) -> Any:
-        refused = None
-        if request.method == "POST":
-            name = request.form.get("username", "")
-            _throttle(limiter, name)
-            try:
-                gates["panel"].sign_in(name, request.form.get("password", ""))
-                return redirect(_safe_target(request.args.get("next")))
-            except DomainError as refusal:
-                if refusal.status == 429:
-                    raise
-                refused = refusal.message()
-        page = self.render("backoffice/sign_in.html", refused=refused)
-        return page if refused is None else Response(page, 401)
-
-    @expose("/out", methods=("POST",))
-    def sign_out(self) -> Any:
-        gates["panel"].sign_out()
-        return redirect(url_for("panel_door.sign_in"))
-
-    @expose("/language", methods=("POST",))
-    def language(self) -> Any:
-        chosen = request.form.get("language", "")
-        if chosen in LANGUAGES_BY_CODE:
-            session[CHOSEN_LANGUAGE] = chosen
-            session.permanent = True
-        return redirect(_safe_target(request.form.get("next")))
-
-
-def _throttle(guard: Limiter, name: str) -> None:
-    with (
-        guard.limit(limit_of("login"), key_func=lambda: f"panel:{client_address()}"),
-        guard.limit(limit_of("login_name"), key_func=lambda: f"panel:{name.lower()[:64]}"),
-    ):
-        pass
-
-
-def _safe_target(target: str | None) -> str:
-    """Only back into the panel: never to another site (open redirect)."""
-    if target and target.startswith("/admin/") and "\\" not in target and "//" not in target:
-        return target
-    return url_for("panel.index")
-
-
 class AuditView(ListView):
     """Who did what: read-only."""
 
     permission = READ_AUDIT
+    group = "system"
     column_list = ("at", "actor_label", "channel", "action", "subject_type", "subject_id")
     column_details_list = (
         *("id", "at", "actor", "actor_label", "channel", "address", "action"),
@@ -318,8 +375,6 @@ class AuditView(ListView):
     column_default_sort = ("id", True)
     column_sortable_list = ("at",)
     column_searchable_list = ("action", "actor", "actor_label", "subject_id")
-    column_formatters = dict.fromkeys(column_details_list, written)
-    column_formatters_detail = column_formatters
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -349,7 +404,7 @@ def nonce() -> str:
 
 
 def open_panel(app: Flask) -> Admin:
-    """The Flask-Admin instance with its dashboard and door."""
+    """The Flask-Admin instance with its dashboard."""
     panel = Admin(
         app,
         name="Two Manga",
@@ -357,7 +412,6 @@ def open_panel(app: Flask) -> Admin:
         index_view=Dashboard(name=gettext_lazy("Dashboard"), endpoint="panel", url="/admin"),
         csp_nonce_generator=nonce,
     )
-    panel.add_view(Door(name="Door", endpoint="panel_door", url="/admin/sign-in"))
     app.extensions[_PANEL] = panel
     return panel
 
@@ -365,6 +419,31 @@ def open_panel(app: Flask) -> Admin:
 def add_view(app: Flask, view: BaseView) -> None:
     """Hang a package's view into the panel's menu."""
     app.extensions[_PANEL].add_view(view)
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """One line of the menu."""
+
+    name: str
+    url: str
+    is_current: bool
+
+
+def menu(current: BaseView | None) -> list[tuple[str, list[MenuItem]]]:
+    """What this visitor may open, by group; what stands outside of groups has no title."""
+    by_group: dict[str, list[MenuItem]] = {"": [], **{group: [] for group in GROUPS}}
+    for view in current_app.extensions[_PANEL]._views:
+        if view.is_accessible() and view.is_visible():
+            item = MenuItem(
+                str(view.name), url_for(f"{view.endpoint}.{view._default_view}"), view is current
+            )
+            by_group[view.group].append(item)
+    return [
+        (gettext(GROUPS[group]) if group else "", items)
+        for group, items in by_group.items()
+        if items
+    ]
 
 
 def problem_page(status: int, detail: str) -> Response | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -43,6 +44,8 @@ class Visitor:
     permissions: frozenset[str]
     session_id: uuid.UUID
     language: str | None
+    proven_at: datetime
+    """When the visitor last showed who it is."""
 
     def can(self, permission: str) -> bool:
         """Whether the visitor holds the right."""
@@ -50,11 +53,10 @@ class Visitor:
 
 
 class Gate(Protocol):
-    """Signs visitors in and out; the package that owns identities provides it."""
+    """Knows who is signed in to the panel; the package that owns identities provides it."""
 
-    def current(self) -> Visitor | None: ...
-    def sign_in(self, username: str, password: str) -> None: ...
-    def sign_out(self) -> None: ...
+    def current(self) -> Visitor | None:
+        """Whoever the request's cookie names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,13 @@ def init_app(app: App) -> None:
     app.extensions[PROBLEM_PAGE] = admin.problem_page
     grants.register(app, permissions.ENTER_PANEL, "support")
     grants.register(app, permissions.READ_AUDIT, "admin")
-    app.jinja_env.globals.update(visitor=admin.visitor, csp_nonce=admin.nonce)
+    grants.register(app, permissions.EXPORT_LISTS, "admin")
+    app.jinja_env.globals.update(
+        visitor=admin.visitor,
+        csp_nonce=admin.nonce,
+        panel_menu=admin.menu,
+        word_of=admin.word_of,
+    )
     app.before_request(_choose_language)
     app.after_request(_content_policy)
     admin.open_panel(app)

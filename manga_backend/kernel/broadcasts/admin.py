@@ -45,6 +45,7 @@ class BroadcastsView(PanelView):
     """Whoever may read sees all; writing and sending ask for a right of their own."""
 
     permission = READ_BROADCASTS
+    group = "messages"
 
     def render(self, template: str, **kwargs: Any) -> Any:
         kwargs["state_names"] = {k: gettext(v) for k, v in messages.STATE_NAMES.items()}

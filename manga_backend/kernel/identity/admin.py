@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from flask import abort, redirect, request, session, url_for
-from flask_admin import expose
+from flask import Response, abort, redirect, request, session, url_for
+from flask_admin import BaseView, expose
+from flask_limiter import Limiter
 
 from manga_backend.kernel.backoffice.admin import (
     CHOSEN_LANGUAGE,
@@ -14,15 +16,17 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     current_visitor,
+    guard_form,
     require_right,
-    written,
+    safe_target,
+    visitor,
 )
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.errors import InvalidCredentials, SessionNotFound
 from manga_backend.kernel.identity.messages import REACHABILITY_WORDS
-from manga_backend.kernel.identity.models import Session
+from manga_backend.kernel.identity.models import Session, User
 from manga_backend.kernel.identity.permissions import (
     BAN_USERS,
     CHANGE_ROLES,
@@ -36,11 +40,15 @@ from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
 from manga_backend.kernel.telegram.queries import find_reachability
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
-from manga_backend.kit.i18n import gettext
+from manga_backend.kit.i18n import LANGUAGES_BY_CODE, gettext
 from manga_backend.kit.problems import DomainError
+from manga_backend.kit.ratelimit import client_address, limit_of, limiter
 
 USER_ID = f"<int(max={database.MAX_ID}):user_id>"
 _SALT = "salt"
+_HALF = "half"
+HALF_LIVES_SECONDS = 300
+"""How long after the password the code may come."""
 
 
 class PanelGate:
@@ -69,10 +77,12 @@ class PanelGate:
             permissions=sessions.permissions_of(row["role"]),
             session_id=session_id,
             language=row["language"],
+            proven_at=row["proven_at"] or row["created_at"],
         )
 
-    def sign_in(self, username: str, password: str) -> None:
-        """Open a panel session and note it; a refusal is noted as well."""
+    def sign_in(self, username: str, password: str) -> bool:
+        """Open a panel session and note it; a refusal is noted as well. False when the code of an
+        authenticator is needed first."""
         try:
             user, opened = accounts.sign_in_to_panel(username, password, device())
         except DomainError as refusal:
@@ -81,9 +91,49 @@ class PanelGate:
             # The page with the refusal is an ordinary answer, so the note is committed.
             raise InvalidCredentials from refusal
         _forget_all_but_language()
+        if opened is None:
+            session[_HALF] = [user.id, clock.now().timestamp()]
+            return False
+        self._enter(user, opened)
+        return True
+
+    def half_signed_in(self) -> int | None:
+        """Whose password was right within HALF_LIVES; the cookie is signed."""
+        user_id, at = session.get(_HALF) or (None, 0)
+        return user_id if clock.now().timestamp() - at < HALF_LIVES_SECONDS else None
+
+    def finish(self, code: str) -> None:
+        """Open the session once the code is right too; a refusal is noted."""
+        user_id = self.half_signed_in()
+        if user_id is None:
+            raise InvalidCredentials
+        try:
+            user, opened = accounts.finish_sign_in_to_panel(user_id, code, device())
+        except DomainError:
+            who = Actor(f"user:{user_id}", "—", Channel.PANEL, user_id, _address())
+            record_audit(who, "panel.code_refused", "user", queries.get_user(user_id).public_id)
+            raise
+        _forget_all_but_language()
+        self._enter(user, opened)
+
+    def _enter(self, user: User, opened: Session) -> None:
         session.update({PANEL_SESSION: opened.id.hex, _SALT: opened.salt})
         who = Actor(f"user:{user.id}", user.label, Channel.PANEL, user.id, _address())
         record_audit(who, "panel.signed_in", "user", user.public_id)
+
+    def asks_for_code(self) -> bool:
+        """Whether whoever is signed in has an authenticator."""
+        return queries.has_second_factor(current_visitor().user_id)
+
+    def prove(self, typed: str) -> None:
+        """By the code or the password; a refusal is noted."""
+        who = current_visitor()
+        try:
+            accounts.prove_again(who.user_id, who.session_id, typed)
+        except DomainError:
+            subject = queries.get_user(who.user_id).public_id
+            record_audit(actor(), "panel.proof_refused", "user", subject)
+            raise
 
     def sign_out(self) -> None:
         """End this panel session; without one, nothing happens."""
@@ -96,7 +146,9 @@ class PanelGate:
                 return
 
 
-_PANEL_STATEMENT = queries.caller_statement().add_columns(Session.expires_at)
+_PANEL_STATEMENT = queries.caller_statement().add_columns(
+    Session.expires_at, Session.proven_at, Session.created_at
+)
 
 
 def _forget_all_but_language() -> None:
@@ -110,21 +162,99 @@ def _address() -> str | None:
     return device().address
 
 
+class Door(BaseView):
+    """Sign-in, sign-out and the language; the only panel pages that strangers may open."""
+
+    gate = PanelGate()
+
+    def is_visible(self) -> bool:
+        return False
+
+    def _handle_view(self, name: str, **kwargs: Any) -> Any:
+        guard_form()
+        return super()._handle_view(name, **kwargs)
+
+    @expose("/", methods=("GET", "POST"))
+    def sign_in(self) -> Any:
+        refused = None
+        if request.method == "POST":
+            name = request.form.get("username", "")
+            _throttle(limiter, name)
+            target = safe_target(request.args.get("next"))
+            try:
+                if self.gate.sign_in(name, request.form.get("password", "")):
+                    return redirect(target)
+                return redirect(url_for(".code", next=target))
+            except DomainError as refusal:
+                refused = refusal.message()
+        page = self.render("backoffice/sign_in.html", refused=refused)
+        return page if refused is None else Response(page, 401)
+
+    @expose("/code", methods=("GET", "POST"))
+    def code(self) -> Any:
+        """The second step, for whoever has an authenticator."""
+        user_id = self.gate.half_signed_in()
+        if user_id is None:
+            return redirect(url_for(".sign_in", next=request.args.get("next")))
+        return self._ask(f"#{user_id}", self.gate.finish, asks_for_code=True)
+
+    @expose("/confirm", methods=("GET", "POST"))
+    def confirm(self) -> Any:
+        """Who holds the session shows again who it is, before what is dangerous."""
+        who = visitor()
+        if who is None:
+            return redirect(url_for(".sign_in"))
+        ask_code = self.gate.asks_for_code()
+        return self._ask(f"#{who.user_id}", self.gate.prove, asks_for_code=ask_code)
+
+    def _ask(self, name: str, take: Callable[[str], None], *, asks_for_code: bool) -> Any:
+        refused = None
+        if request.method == "POST":
+            _throttle(limiter, name)
+            try:
+                take(request.form.get("proof", ""))
+                return redirect(safe_target(request.args.get("next")))
+            except DomainError as refusal:
+                refused = refusal.message()
+        page = self.render("backoffice/proof.html", refused=refused, asks_for_code=asks_for_code)
+        return page if refused is None else Response(page, 401)
+
+    @expose("/out", methods=("POST",))
+    def sign_out(self) -> Any:
+        self.gate.sign_out()
+        return redirect(url_for("panel_door.sign_in"))
+
+    @expose("/language", methods=("POST",))
+    def language(self) -> Any:
+        chosen = request.form.get("language", "")
+        if chosen in LANGUAGES_BY_CODE:
+            session[CHOSEN_LANGUAGE] = chosen
+            session.permanent = True
+        return redirect(safe_target(request.form.get("next")))
+
+
+def _throttle(guard: Limiter, name: str) -> None:
+    with (
+        guard.limit(limit_of("login"), key_func=lambda: f"panel:{client_address()}"),
+        guard.limit(limit_of("login_name"), key_func=lambda: f"panel:{name.lower()[:64]}"),
+    ):
+        pass
+
+
 class UsersView(ListView):
     """Accounts: search, and one page with all that may be done to each."""
 
     permission = READ_USERS
+    group = "people"
     column_list = ("username", "telegram_id", "role", "created_at", "banned_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "banned_at")
     column_searchable_list = ("username_key", "phone", "telegram_id")
     column_filters = ("role",)
-    column_formatters = dict.fromkeys(column_list, written)
     column_details_list = (
         *("public_id", "username", "role", "language", "telegram_id", "telegram_verified_at"),
         *("phone", "phone_verified_at", "created_at", "banned_at", "ban_reason"),
     )
-    column_formatters_detail = dict.fromkeys(column_details_list, written)
     details_template = "backoffice/user.html"
 
     @property

@@ -46,6 +46,22 @@ class SessionRevoked(DomainError):
     detail = N_("This session has ended. Sign in again.")
 
 
+class CodeWrong(DomainError):
+    """Of the authenticator, or a recovery code."""
+
+    status = 403
+    code = "code_wrong"
+    detail = N_("This code is not right, or it was used before.")
+
+
+class SecondFactorOn(DomainError):
+    """It has to be turned off before another one is set up."""
+
+    status = 409
+    code = "second_factor_on"
+    detail = N_("An authenticator is set up already.")
+
+
 class RefreshReused(DomainError):
     """An old refresh token came back: it may be stolen, so the session ends."""
 

@@ -78,8 +78,35 @@ class Session(Model):
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    proven_at: Mapped[datetime | None]
+    """Of a panel session: when whoever holds it last showed who it is."""
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[EndReason | None] = mapped_column(enum_type(EndReason, "end_reason"))
+
+
+class SecondFactor(Model):
+    """An authenticator app of one user (RFC 6238); it counts once `confirmed_at` is set."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    sealed_secret: Mapped[str]
+    """Encrypted with a key made of SECRET_KEY: a copy of the database alone makes no codes."""
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Of the last code that was taken: neither it nor an older one is taken again."""
+
+
+class RecoveryCode(Model):
+    """A one-use code for whoever lost the authenticator; stored hashed."""
+
+    __tablename__ = "recovery_codes"
+
+    code_hash: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    used_at: Mapped[datetime | None]
 
 
 class LinkCode(Model):

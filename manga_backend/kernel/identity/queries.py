@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func,
 
 from manga_backend.kernel.identity.domain import username_key
 from manga_backend.kernel.identity.errors import UserNotFound
-from manga_backend.kernel.identity.models import Session, User
+from manga_backend.kernel.identity.models import RecoveryCode, SecondFactor, Session, User
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kit import clock
@@ -125,6 +125,25 @@ def get_contact(user_id: int) -> Contact:
     """How to reach a user; a claimed Telegram id serves as well as a verified one."""
     user = get_user(user_id)
     return Contact(user_id=user.id, chat_id=user.telegram_id, language=user.language)
+
+
+def find_second_factor(user_id: int) -> SecondFactor | None:
+    """Confirmed or not, as it stands now."""
+    return session().get(SecondFactor, user_id, populate_existing=True)
+
+
+def has_second_factor(user_id: int) -> bool:
+    """Whether a code is asked for beside the password."""
+    found = find_second_factor(user_id)
+    return found is not None and found.confirmed_at is not None
+
+
+def count_recovery_codes(user_id: int) -> int:
+    """How many are left."""
+    left = select(func.count()).where(
+        RecoveryCode.user_id == user_id, RecoveryCode.used_at.is_(None)
+    )
+    return session().scalar(left) or 0
 
 
 def live_sessions(user_id: int) -> Select[Any]:

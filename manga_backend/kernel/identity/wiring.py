@@ -65,4 +65,5 @@ def init_app(app: App) -> None:
     schedules.register(app, "identity.purge", Schedule("identity.purge", timedelta(hours=6)))
     app.cli.add_command(cli.users)
     app.api.register_blueprint(routes.auth)
+    add_view(app, admin.Door(name="Door", endpoint="panel_door", url="/admin/sign-in"))
     add_view(app, admin.UsersView(User, gettext_lazy("Users"), "panel_users"))

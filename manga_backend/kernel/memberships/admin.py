@@ -16,7 +16,6 @@ from manga_backend.kernel.backoffice.admin import (
     current_visitor,
     require_right,
     tell,
-    written,
 )
 from manga_backend.kernel.identity.queries import find_user_by_username
 from manga_backend.kernel.memberships import queries, service
@@ -56,12 +55,11 @@ class SubscriptionsView(ListView):
     """Who may read until when."""
 
     permission = GIVE_DAYS
+    group = "people"
     column_list = ("user_id", "product", "plan_code", "started_at", "expires_at")
     column_default_sort = ("expires_at", True)
     column_sortable_list = ("started_at", "expires_at")
     column_filters = ("product", "plan_code", "user_id")
-    column_formatters = dict.fromkeys(column_list, written)
-    column_formatters_detail = column_formatters
     column_details_list = column_list
 
     @property
@@ -80,6 +78,7 @@ class GiveDaysView(PanelView):
     """Give subscription time, or take it back with a negative number; always with a reason."""
 
     permission = GIVE_DAYS
+    group = "people"
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:
@@ -113,6 +112,7 @@ class PlansView(PanelView):
     """What is sold and for how much; a change counts for new invoices only."""
 
     permission = READ_PLANS
+    group = "sale"
 
     @expose("/")
     def index(self) -> Any:
@@ -208,6 +208,7 @@ class IssueCouponsView(PanelView):
     makes no second batch. They can be downloaded there, and revoked."""
 
     permission = ISSUE_COUPONS
+    group = "sale"
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:

@@ -13,7 +13,6 @@ from manga_backend.kernel.backoffice.admin import (
     actor,
     current_visitor,
     require_right,
-    written,
 )
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.permissions import READ_OUTBOX, RETRY
@@ -26,6 +25,7 @@ class NotificationsView(ListView):
     """Every message; a given-up one can be tried anew."""
 
     permission = READ_OUTBOX
+    group = "messages"
     column_list = (
         *("created_at", "kind", "channel", "status", "user_id", "chat_id", "attempts", "sent_at"),
     )
@@ -38,8 +38,6 @@ class NotificationsView(ListView):
         *("language", "priority", "attempts", "due_at", "sent_at", "read_at"),
         *("telegram_message_id", "last_error", "text"),
     )
-    column_formatters = dict.fromkeys(column_list, written)
-    column_formatters_detail = dict.fromkeys(column_details_list, written)
     details_template = "backoffice/notification.html"
 
     @property

@@ -9,7 +9,8 @@
       event.preventDefault();
       return;
     }
-    if (form.method === "post") form.dataset.sent = "yes";
+    // After a download the page stays, and may be asked for another one.
+    if (form.method === "post" && !form.querySelector("[data-again]")) form.dataset.sent = "yes";
   });
 
   // A page that comes back from the browser's memory may send again.

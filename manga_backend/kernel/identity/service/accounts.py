@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping, select
+import uuid
+
+from sqlalchemy import RowMapping, select, update
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.identity import domain
+from manga_backend.kernel.identity import domain, queries
 from manga_backend.kernel.identity.errors import (
     Banned,
     InvalidCredentials,
@@ -18,6 +20,7 @@ from manga_backend.kernel.identity.errors import (
 )
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
 from manga_backend.kernel.identity.models import Session, User
+from manga_backend.kernel.identity.service import second_factor
 from manga_backend.kernel.identity.service.sessions import (
     MAX_PANEL_SESSIONS,
     doors,
@@ -119,15 +122,47 @@ def sign_in(username: str, password: str, device: Device) -> Tokens:
     return issue_tokens(user, session)
 
 
-def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User, Session]:
-    """A cookie session for staff; others are refused as if the password were wrong."""
+def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User, Session | None]:
+    """A cookie session for staff; others are refused as if the password were wrong. No session yet
+    for whoever has an authenticator: `finish_sign_in_to_panel` with its code."""
     user = _lock_checked(check_password(username, password), password)
     if user.role.rank < Role.SUPPORT.rank:
         raise InvalidCredentials
-    session = open_session(
+    if queries.has_second_factor(user.id):
+        return user, None
+    return user, _open_panel_session(user, device)
+
+
+def finish_sign_in_to_panel(user_id: int, code: str, device: Device) -> tuple[User, Session]:
+    """After the password the code. CodeWrong; InvalidCredentials for whoever may not enter any
+    more. Locks the user."""
+    second_factor.prove(user_id, code)
+    user = lock_user(user_id)
+    if user.role.rank < Role.SUPPORT.rank or user.banned_at is not None:
+        raise InvalidCredentials
+    return user, _open_panel_session(user, device)
+
+
+def _open_panel_session(user: User, device: Device) -> Session:
+    opened = open_session(
         user, product="panel", limit=MAX_PANEL_SESSIONS, device=device, kind=SessionKind.PANEL
     )
-    return user, session
+    opened.proven_at = opened.created_at
+    return opened
+
+
+def prove_again(user_id: int, session_id: uuid.UUID, typed: str) -> None:
+    """Whoever holds this panel session shows once more who it is: by the code of the authenticator,
+    or by the password where there is none. CodeWrong, WrongPassword."""
+    if queries.has_second_factor(user_id):
+        second_factor.prove(user_id, typed)
+    else:
+        row = database.read_one(select(User.password_hash).where(User.id == user_id), {})
+        if row is None or not domain.password_matches(row["password_hash"], typed):
+            raise WrongPassword
+    database.session().execute(
+        update(Session).where(Session.id == session_id).values(proven_at=clock.now())
+    )
 
 
 def change_password(caller: Principal, current_password: str, new_password: str) -> None:

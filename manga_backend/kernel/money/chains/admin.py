@@ -24,6 +24,7 @@ class AddressesView(PanelView):
     """Where we are paid on each network; only a superuser changes it."""
 
     permission = READ_ADDRESSES
+    group = "sale"
 
     @expose("/")
     def index(self) -> Any:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from manga_backend.kernel.backoffice.admin import ListView, written
+from manga_backend.kernel.backoffice.admin import ListView
 from manga_backend.kernel.money.coupons.domain import shown
-from manga_backend.kernel.money.coupons.models import Coupon
 from manga_backend.kernel.money.coupons.permissions import READ_COUPONS
 from manga_backend.kit.i18n import gettext, left_to_right
-
-
-def _code(_view: Any, _context: Any, coupon: Coupon, _name: str) -> Any:
-    return left_to_right(shown(coupon.code))
 
 
 class CouponsView(ListView):
     """All coupons, by batch."""
 
     permission = READ_COUPONS
+    group = "sale"
     column_list = ("code", "batch_id", "days", "uses", "max_uses", "expires_at", "created_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "expires_at", "uses")
     column_searchable_list = ("code",)
     column_filters = ("batch_id", "gift")
-    column_formatters = {**dict.fromkeys(column_list, written), "code": _code}
-    column_formatters_detail = column_formatters
+    writers = {"code": lambda coupon: left_to_right(shown(coupon.code))}
     column_details_list = column_list
 
     @property

@@ -14,7 +14,7 @@ def new_code() -> str:
 
 def shown(code: str) -> str:
     """`XXXX-XXXX-XXXX`."""
-    return "-".join(code[i : i + 4] for i in range(0, LENGTH, 4))
+    return codes.grouped(code)
 
 
 def normalised(typed: str) -> str | None:

@@ -13,7 +13,6 @@ from manga_backend.kernel.backoffice.admin import (
     actor,
     current_visitor,
     require_right,
-    written,
 )
 from manga_backend.kernel.money.gateways.models import Webhook
 from manga_backend.kernel.money.gateways.permissions import READ_WEBHOOKS, REPLAY_WEBHOOKS
@@ -27,6 +26,7 @@ class WebhooksView(ListView):
     """What providers told us, and what came of it."""
 
     permission = READ_WEBHOOKS
+    group = "system"
     column_list = (
         *("received_at", "source", "order_id", "event_id", "deliveries", "handled_at", "outcome"),
     )
@@ -34,8 +34,6 @@ class WebhooksView(ListView):
     column_searchable_list = ("order_id", "event_id")
     column_filters = ("source",)
     column_details_list = (*column_list, "attempts", "body")
-    column_formatters = dict.fromkeys(column_details_list, written)
-    column_formatters_detail = column_formatters
     details_template = "backoffice/webhook.html"
 
     @property

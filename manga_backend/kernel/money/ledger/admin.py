@@ -14,27 +14,21 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     tell,
-    written,
 )
 from manga_backend.kernel.identity.queries import find_user_by_username
 from manga_backend.kernel.money.ledger import queries, service
 from manga_backend.kernel.money.ledger.permissions import CORRECT_WALLETS, READ_LEDGER
-from manga_backend.kit.i18n import gettext, left_to_right
-from manga_backend.kit.money import EXPONENTS, decimal_string, parse_decimal
+from manga_backend.kit.i18n import gettext
+from manga_backend.kit.money import EXPONENTS, parse_decimal
 
 MAX_REASON = 500
-
-_MONEY = ("debits_posted", "credits_posted", "debits_pending", "credits_pending", "amount")
-
-
-def _money(_view: Any, _context: Any, row: Any, name: str) -> Any:
-    return left_to_right(decimal_string(getattr(row, name), row.currency))
 
 
 class AccountsView(ListView):
     """Every account with its sums."""
 
     permission = READ_LEDGER
+    group = "money"
     column_list = (
         *("code", "kind", "currency", "user_id"),
         *("debits_posted", "credits_posted", "debits_pending", "credits_pending"),
@@ -42,8 +36,7 @@ class AccountsView(ListView):
     column_default_sort = ("id", True)
     column_searchable_list = ("code",)
     column_filters = ("kind", "currency", "user_id")
-    column_formatters = {**dict.fromkeys(column_list, written), **dict.fromkeys(_MONEY, _money)}
-    column_formatters_detail = column_formatters
+    money_columns = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
     column_details_list = column_list
 
     @property
@@ -65,6 +58,7 @@ class TransfersView(ListView):
     """Every transfer."""
 
     permission = READ_LEDGER
+    group = "money"
     column_list = (
         *("created_at", "kind", "state", "amount", "currency"),
         *("debit_account_id", "credit_account_id", "subject"),
@@ -73,8 +67,7 @@ class TransfersView(ListView):
     column_searchable_list = ("key", "subject")
     column_filters = ("kind", "state", "currency", "debit_account_id", "credit_account_id")
     column_details_list = (*column_list, "key", "note", "actor", "settled_at")
-    column_formatters = {**dict.fromkeys(column_details_list, written), "amount": _money}
-    column_formatters_detail = column_formatters
+    money_columns = ("amount",)
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -99,6 +92,7 @@ class WalletsView(PanelView):
     """Put a wallet right: money in, or out with a negative amount; always with a reason."""
 
     permission = CORRECT_WALLETS
+    group = "money"
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:

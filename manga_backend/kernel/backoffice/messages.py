@@ -1,0 +1,80 @@
+"""What stored words of states and kinds are called, and the groups of the menu."""
+
+from __future__ import annotations
+
+from manga_backend.kit.i18n import N_
+
+WORDS: dict[str, str] = {
+    # States
+    "active": N_("Active"),
+    "approved": N_("Approved"),
+    "cancelled": N_("Cancelled"),
+    "dead": N_("Given up"),
+    "draft": N_("Draft"),
+    "ended": N_("Ended"),
+    "expired": N_("Expired"),
+    "failed": N_("Failed"),
+    "finished": N_("Finished"),
+    "held": N_("Held back"),
+    "new": N_("New"),
+    "open": N_("Open"),
+    "paid": N_("Paid"),
+    "paused": N_("Paused"),
+    "pending": N_("Pending"),
+    "posted": N_("Posted"),
+    "processing": N_("Being sent"),
+    "refunded": N_("Refunded"),
+    "rejected": N_("Rejected"),
+    "running": N_("Running"),
+    "sent": N_("Sent"),
+    "settled": N_("Settled"),
+    "unreachable": N_("Unreachable"),
+    "voided": N_("Voided"),
+    # Ways to pay, and what moves money
+    "correction": N_("Correction"),
+    "coupon": N_("Coupon"),
+    "credit": N_("Credit"),
+    "crypto": N_("Transfer on a chain"),
+    "days": N_("Days"),
+    "excess": N_("Overpayment"),
+    "gateway": N_("Payment provider"),
+    "gift": N_("Gift"),
+    "gifts": N_("Gifts"),
+    "payout": N_("Withdrawal"),
+    "percent": N_("Percentage"),
+    "received": N_("Received"),
+    "refund": N_("Refund"),
+    "revenue": N_("Revenue"),
+    "sale": N_("Sale"),
+    "top_up": N_("Top-up"),
+    "wallet": N_("Wallet"),
+    # Channels and roles
+    "admin": N_("Admin"),
+    "api": N_("API"),
+    "cli": N_("Command line"),
+    "in_app": N_("Inbox of the app"),
+    "panel": N_("Panel"),
+    "superuser": N_("Superuser"),
+    "support": N_("Support"),
+    "system": N_("System"),
+    "telegram": N_("Telegram"),
+    "token": N_("App"),
+    "user": N_("User"),
+    # Networks
+    "bitcoin": N_("Bitcoin"),
+    "bsc": N_("BNB Smart Chain"),
+    "ethereum": N_("Ethereum"),
+    "polygon": N_("Polygon"),
+    "ton": N_("TON"),
+    "tron": N_("TRON"),
+}
+"""By the stored word; of what is not here the word itself is shown."""
+
+GROUPS: dict[str, str] = {
+    "people": N_("People"),
+    "money": N_("Money"),
+    "sale": N_("On sale"),
+    "messages": N_("Messages"),
+    "system": N_("System"),
+}
+"""The menu's, in their order; a view of no group stands before them."""
