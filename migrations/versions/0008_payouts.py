@@ -1,4 +1,4 @@
-"""Withdrawals.
+"""Withdrawals, and what the first of two admins chose.
 
 Revision: 0008, after 0007
 """
@@ -15,6 +15,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with op.batch_alter_table('approvals', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('first_option', sa.Text(), nullable=True))
+
     op.create_table('payouts',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('user_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -28,6 +31,7 @@ def upgrade() -> None:
     sa.Column('ask_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('attempts', sa.SmallInteger(), nullable=False),
     sa.Column('tried_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('told_to', sa.Text(), nullable=True),
     sa.Column('is_given_up', sa.Boolean(), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),
@@ -71,3 +75,5 @@ def downgrade() -> None:
         batch_op.drop_index('ix_payouts_due', postgresql_where=sa.text("status = 'processing' AND ask_at IS NOT NULL"), sqlite_where=sa.text("status = 'processing' AND ask_at IS NOT NULL"))
 
     op.drop_table('payouts')
+    with op.batch_alter_table('approvals', schema=None) as batch_op:
+        batch_op.drop_column('first_option')

@@ -46,6 +46,14 @@ class OptionGone(DomainError):
     detail = N_("This is not offered any more. Please look at the question again.")
 
 
+class OptionDiffers(DomainError):
+    """The first of two admins approved it in another way."""
+
+    status = 409
+    code = "option_differs"
+    detail = N_("%(who)s approved something else: %(what)s. Approve the same, or reject.")
+
+
 class SecondAdminNeeded(DomainError):
     """The same admin approved it before; somebody else has to look as well."""
 

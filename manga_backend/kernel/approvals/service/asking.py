@@ -29,6 +29,7 @@ from manga_backend.kernel.approvals.types import (
     Subject,
 )
 from manga_backend.kernel.identity.queries import (
+    get_user,
     languages_of,
     list_telegram_admins,
 )
@@ -45,7 +46,7 @@ from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
-from manga_backend.kit.i18n import gettext, in_language, render
+from manga_backend.kit.i18n import gettext, in_language, local_time, render
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -139,7 +140,29 @@ def described(approval: Approval) -> Question:
     if approval.first_by_label is None or approval.state is not State.PENDING:
         return question
     words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)
+    if approval.first_option is not None:
+        words = f"{words} ({first_choice(approval)})"
     return Question(question.title, [*question.facts, Fact(gettext("Approved by"), words)])
+
+
+def first_choice(approval: Approval) -> str:
+    """What the first of two admins approved, in the language of the moment."""
+    option = find_option(approval)
+    if option is not None and option.key == approval.first_option:
+        return option.label
+    return gettext("what was asked for") if approval.first_option is None else "—"
+
+
+def about_user(user_id: int) -> list[Fact]:
+    """Who asks, as admins must know it before they decide."""
+    user = get_user(user_id)
+    telegram = str(user.telegram_id or "—")
+    if user.telegram_id is not None and user.telegram_verified_at is None:
+        telegram += " " + gettext("(not verified)")
+    facts = [Fact(gettext("Username"), user.label), Fact(gettext("Telegram ID"), telegram)]
+    if user.banned_at is not None:
+        facts.append(Fact(gettext("Banned"), local_time(user.banned_at)))
+    return facts
 
 
 def find_option(approval: Approval) -> Option | None:

@@ -11,6 +11,7 @@ from manga_backend.kernel.approvals.errors import (
     AlreadyApproved,
     AlreadyRejected,
     ApprovalNotFound,
+    OptionDiffers,
     OptionGone,
     SecondAdminNeeded,
 )
@@ -21,8 +22,14 @@ from manga_backend.kernel.approvals.messages import (
     subject_key,
 )
 from manga_backend.kernel.approvals.models import Approval
-from manga_backend.kernel.approvals.service.asking import refresh_question, subjects, written
-from manga_backend.kernel.approvals.types import Decision, State, Subject
+from manga_backend.kernel.approvals.service.asking import (
+    find_option,
+    first_choice,
+    refresh_question,
+    subjects,
+    written,
+)
+from manga_backend.kernel.approvals.types import Decision, State
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.notifications.queries import list_told
@@ -51,11 +58,12 @@ def decide(
     The first wins by a conditional UPDATE; all others get AlreadyApproved or AlreadyRejected with
     the name of whoever decided. What two must approve stays pending after the first of them, and
     SecondAdminNeeded if it is the same again. ApprovalNotFound for an unknown id. `option` is the
-    key of another way to approve; OptionGone when it is not offered any more.
+    key of another way to approve; OptionGone when it is not offered any more, OptionDiffers when
+    the first of two approved in another way.
     """
     state = State.APPROVED if decision is Decision.APPROVE else State.REJECTED
     current = session()
-    if decision is Decision.APPROVE and _is_first_of_two(approval_id, actor):
+    if decision is Decision.APPROVE and _is_first_of_two(approval_id, actor, option):
         return queries.get_approval(approval_id)
     done = current.execute(
         update(Approval)
@@ -67,18 +75,18 @@ def decide(
             decided_by_label=actor.label,
             reason=reason,
         )
+        .execution_options(synchronize_session=False)
     )
     approval = queries.find_approval(approval_id)
     if approval is None:
         raise ApprovalNotFound
+    current.refresh(approval)
     if not done.rowcount:  # type: ignore[attr-defined]
         refusal = AlreadyApproved if approval.state is State.APPROVED else AlreadyRejected
         raise refusal(who=approval.decided_by_label)
-    current.refresh(approval)
     subject = subjects[approval.kind]
     if decision is Decision.APPROVE:
-        if option is not None:
-            _check_option(subject, approval.subject_id, option)
+        _check_option(approval, option)
         subject.approve(approval.subject_id, actor, option)
     else:
         subject.reject(approval.subject_id, actor, reason)
@@ -94,16 +102,18 @@ def decide(
     return approval
 
 
-def _check_option(subject: Subject, subject_id: str, option: str) -> None:
-    offered = subject.find_option(subject_id)
+def _check_option(approval: Approval, option: str | None) -> None:
+    if option is None:
+        return
+    offered = find_option(approval)
     if offered is None or offered.key != option:
         raise OptionGone
 
 
-def _is_first_of_two(approval_id: uuid.UUID, actor: Actor) -> bool:
+def _is_first_of_two(approval_id: uuid.UUID, actor: Actor, option: str | None) -> bool:
     """Note the first approval of what needs two. Of two at once the row's lock makes one the first.
 
-    SecondAdminNeeded for the same admin again.
+    SecondAdminNeeded for the same admin again, OptionDiffers for another who means something else.
     """
     approval = queries.lock_pending(approval_id)
     if approval is None or not subjects[approval.kind].needs_two(approval.subject_id):
@@ -111,15 +121,19 @@ def _is_first_of_two(approval_id: uuid.UUID, actor: Actor) -> bool:
     if approval.first_by is not None:
         if approval.first_by == actor.key:
             raise SecondAdminNeeded
+        if approval.first_option != option:
+            raise OptionDiffers(who=approval.first_by_label, what=first_choice(approval))
         return False
+    _check_option(approval, option)
     approval.first_by, approval.first_by_label = actor.key, actor.label
+    approval.first_option = option
     session().flush()
     record_audit(
         actor,
         f"{approval.kind}.approved_first",
         approval.kind,
         approval.subject_id,
-        after={"needs": "a second admin"},
+        after={"needs": "a second admin"} | ({"option": option} if option else {}),
     )
     refresh_question(approval.kind, approval.subject_id)
     return True

@@ -11,7 +11,12 @@ class GatewayAway(Exception):
 
 
 class GatewayRefused(Exception):
-    """The provider said no; its words are for admins."""
+    """The provider said no; its words are for admins. `is_unknown`: because it has never heard of
+    the order, and for no other reason."""
+
+    def __init__(self, words: str, *, is_unknown: bool = False) -> None:
+        super().__init__(words)
+        self.is_unknown = is_unknown
 
 
 class GatewayOff(DomainError):

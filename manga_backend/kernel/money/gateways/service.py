@@ -93,7 +93,8 @@ def forget_old() -> int:
 
 
 def replay(webhook: Webhook, actor: Actor) -> None:
-    """By an admin: handle it again. Harmless: what it tells is asked of the provider. Audited."""
+    """By an admin: handle it again, as it came. Harmless: what was done before is not done a second
+    time. Audited."""
     webhook.handled_at = None
     session().flush()
     record_audit(actor, "webhook.replayed", "webhook", webhook.id)

@@ -33,6 +33,11 @@ class GatewaySettings:
         return bool(self.merchant and self.payout_key)
 
     @property
+    def account(self) -> str:
+        """Which provider and merchant: what one was told another knows nothing of."""
+        return f"{self.merchant} at {self.url}"
+
+    @property
     def callback_url(self) -> str | None:
         """Where the provider tells us what happened."""
         return f"{self.public_url}{WEBHOOK_PATH}" if self.public_url else None

@@ -78,7 +78,7 @@ class Gateway(Protocol):
         """Make the page, or find the one that was made for this order."""
 
     def find_checkout(self, order_id: str) -> Checkout | None:
-        """How it stands at the provider; None for one that it does not know."""
+        """How it stands at the provider; None only when it says that it does not know it."""
 
     def send(
         self, order: Remittance, network: str, address: str, callback: str | None
@@ -86,7 +86,7 @@ class Gateway(Protocol):
         """Have money sent, or find how the sending that was asked for before stands."""
 
     def find_remittance(self, order_id: str) -> Remittance | None:
-        """How it stands; None for one that the provider does not know."""
+        """How it stands; None only when the provider says that it does not know it."""
 
     def read_webhook(self, body: bytes) -> Incoming | None:
         """None when the signature is wrong, or there is none."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Select, case, func, or_, select, union_all
 
 from manga_backend.kernel.money.ledger.errors import TransferNotFound
 from manga_backend.kernel.money.ledger.models import Account, Transfer
@@ -36,33 +35,51 @@ def find_wallet(user_id: int, currency: str) -> Wallet:
     return found[0] if found else Wallet(currency, 0, 0)
 
 
-def withdrawable(user_id: int, currency: str) -> int:
-    """What of a wallet may leave it: all that may be spent but gifts. Gifts are spent first; a
-    purchase that was refunded has spent nothing. In minor units."""
-    wallet = find_wallet(user_id, currency)
-    own = (
-        select(Account.id)
+def gifts_left(user_id: int, currency: str) -> int:
+    """What of a wallet was given and not spent, in minor units: whatever is bought, or taken out by
+    an admin, is taken from the gifts first, and comes back as a gift when it is refunded."""
+    own = select(Account.id).where(
+        Account.user_id == user_id,
+        Account.kind == AccountKind.WALLET,
+        Account.currency == currency,
+    )
+    wallet = session().scalar(own)
+    if wallet is None:
+        return 0
+    comes_in = Transfer.credit_account_id == wallet
+    moves = session().execute(
+        select(Transfer.kind, Transfer.subject, Transfer.amount, comes_in)
         .where(
-            Account.user_id == user_id,
-            Account.kind == AccountKind.WALLET,
-            Account.currency == currency,
+            or_(comes_in, Transfer.debit_account_id == wallet),
+            Transfer.state == TransferState.POSTED,
+            Transfer.kind.in_(_MOVES_GIFTS),
         )
-        .scalar_subquery()
+        .order_by(Transfer.id)
     )
-    refund = aliased(Transfer)
-    was_refunded = exists().where(
-        refund.subject == Transfer.subject,
-        refund.kind == TransferKind.REFUND,
-        refund.credit_account_id == own,
-    )
-    given = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
-        Transfer.credit_account_id == own, Transfer.kind == TransferKind.GIFT
-    )
-    spent = select(func.coalesce(func.sum(Transfer.amount), 0)).where(
-        Transfer.debit_account_id == own, Transfer.kind == TransferKind.SALE, ~was_refunded
-    )
-    gifts = session().scalar(select(given.scalar_subquery() - spent.scalar_subquery())) or 0
-    return max(0, wallet.available - max(0, int(gifts)))
+    left = 0
+    of_purchase: dict[str, int] = {}
+    for kind, subject, amount, is_in in moves:
+        if kind is TransferKind.GIFT:
+            left += amount
+        elif kind is TransferKind.REFUND:
+            left += of_purchase.pop(subject, 0)
+        elif not is_in:
+            taken = min(left, amount)
+            left -= taken
+            if kind is TransferKind.SALE:
+                of_purchase[subject] = taken
+    return left
+
+
+_MOVES_GIFTS = (
+    *(TransferKind.GIFT, TransferKind.SALE, TransferKind.REFUND, TransferKind.CORRECTION),
+)
+
+
+def withdrawable(user_id: int, currency: str) -> int:
+    """What of a wallet may leave it: all that may be spent but gifts. In minor units."""
+    available = find_wallet(user_id, currency).available
+    return max(0, available - gifts_left(user_id, currency))
 
 
 def wallet_transfers(user_id: int) -> Select[Any]:

@@ -15,33 +15,25 @@ from manga_backend.kernel.backoffice.admin import (
     current_visitor,
     require_right,
     tell,
-    written,
 )
-from manga_backend.kernel.money.chains.domain import shown
-from manga_backend.kernel.money.payments.models import ChainTransfer, Invoice, Payment
+from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
 from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
 from manga_backend.kernel.money.payments.service.refunds import refund
 from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kit.i18n import gettext, left_to_right
-from manga_backend.kit.money import Money
 
 MAX_REASON = 500
 
 
-def _amount(_view: Any, _context: Any, row: Payment | Invoice, _name: str) -> Any:
-    return left_to_right(f"{Money(row.amount, row.currency)} {row.currency}")
-
-
-def _hash(_view: Any, _context: Any, payment: Payment | ChainTransfer, _name: str) -> Any:
-    if payment.tx_hash is None or payment.network is None:
-        return "—"
-    return left_to_right(shown(payment.network, payment.tx_hash))
+def _hash(row: Payment | ChainTransfer) -> Any:
+    return left_to_right(row.shown_hash or "—")
 
 
 class PaymentsView(ListView):
     """All payments; decisions are made at the desk."""
 
     permission = READ_PAYMENTS
+    group = "money"
     column_list = ("submitted_at", "method", "status", "amount", "network", "tx_hash", "decided_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("submitted_at", "decided_at")
@@ -51,12 +43,8 @@ class PaymentsView(ListView):
         *("id", "user_id", "method", "status", "amount", "network", "tx_hash", "submitted_at"),
         *("decided_at", "decided_by_label", "reason"),
     )
-    column_formatters = {
-        **dict.fromkeys(column_details_list, written),
-        "amount": _amount,
-        "tx_hash": _hash,
-    }
-    column_formatters_detail = column_formatters
+    money_columns = ("amount",)
+    writers = {"tx_hash": _hash}
     details_template = "backoffice/payment.html"
 
     def render(self, template: str, **kwargs: Any) -> Any:
@@ -98,13 +86,13 @@ class InvoicesView(ListView):
     """What users owe and owed."""
 
     permission = READ_PAYMENTS
+    group = "money"
     column_list = ("created_at", "user_id", "product", "item_code", "status", "amount", "paid_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "paid_at")
     column_filters = ("status", "product", "user_id")
     column_details_list = ("id", *column_list, "title", "expires_at")
-    column_formatters = {**dict.fromkeys(column_details_list, written), "amount": _amount}
-    column_formatters_detail = column_formatters
+    money_columns = ("amount",)
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -123,26 +111,19 @@ class InvoicesView(ListView):
         }
 
 
-def _came(_view: Any, _context: Any, row: ChainTransfer, _name: str) -> Any:
-    return left_to_right(f"{Money(row.amount, 'USDT')} USDT")
-
-
 class ChainTransfersView(ListView):
     """What came to our addresses; without a payment it belongs to nobody yet."""
 
     permission = READ_PAYMENTS
+    group = "money"
     column_list = ("block_time", "network", "amount", "sender", "tx_hash", "payment_id")
     column_default_sort = ("id", True)
     column_sortable_list = ("block_time",)
     column_searchable_list = ("tx_hash", "sender")
     column_filters = ("network",)
     column_details_list = (*column_list, "log_index", "raw_amount", "seen_at")
-    column_formatters = {
-        **dict.fromkeys(column_details_list, written),
-        "amount": _came,
-        "tx_hash": _hash,
-    }
-    column_formatters_detail = column_formatters
+    money_columns = ("amount",)
+    writers = {"tx_hash": _hash}
 
     @property
     def column_labels(self) -> dict[str, str]:

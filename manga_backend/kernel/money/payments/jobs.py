@@ -11,7 +11,7 @@ from manga_backend.kernel.money.chains.errors import SourceAway
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Chain
 from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
-from manga_backend.kernel.money.gateways.errors import GatewayAway
+from manga_backend.kernel.money.gateways.errors import GatewayAway, GatewayRefused
 from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.service import arrivals, checkouts, intents, verify
@@ -81,8 +81,8 @@ def poll_checkouts() -> None:
     for order_id in in_transaction(checkouts.claim_orders_to_poll):
         try:
             checkout = gateway.find_checkout(order_id)
-        except GatewayAway as away:
-            log.warning("the payment provider does not answer: %s", away)
+        except (GatewayAway, GatewayRefused) as trouble:
+            log.warning("the payment provider says nothing of an order: %s", trouble)
             return
         if checkout is not None:
             in_transaction(partial(checkouts.settle, replace(checkout, order_id=order_id)))

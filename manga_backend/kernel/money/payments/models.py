@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payments.types import (
     IntentStatus,
@@ -126,6 +127,11 @@ class Payment(Model):
 
     invoice: Mapped[Invoice] = relationship(lazy="raise")
 
+    @property
+    def shown_hash(self) -> str | None:
+        """As the network's explorers write it."""
+        return shown(self.network, self.tx_hash) if self.network and self.tx_hash else None
+
 
 class InvoiceHistory(Model):
     """One step of an invoice."""
@@ -213,6 +219,16 @@ class ChainTransfer(Model):
     block_time: Mapped[datetime]
     seen_at: Mapped[datetime]
     payment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("payments.id"))
+
+    @property
+    def shown_hash(self) -> str:
+        """As the network's explorers write it."""
+        return shown(self.network, self.tx_hash)
+
+    @property
+    def currency(self) -> str:
+        """No other token is read."""
+        return "USDT"
 
 
 class ChainCursor(Model):

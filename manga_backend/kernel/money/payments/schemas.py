@@ -9,7 +9,6 @@ import segno
 from flask import Response, jsonify
 from marshmallow import validate
 
-from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
 from manga_backend.kernel.money.payments.service.instant import Paid
@@ -102,19 +101,11 @@ class PaymentSchema(Schema):
     )
     currency = ma.fields.String(required=True, metadata={"example": "USDT"})
     network = ma.fields.String(required=True, allow_none=True)
-    tx_hash = ma.fields.Method(
-        "hash_as_shown", required=True, metadata={"type": "string", "nullable": True}
-    )
+    tx_hash = ma.fields.String(required=True, allow_none=True, attribute="shown_hash")
     verification = ma.fields.Nested(VerificationSchema, required=True, allow_none=True)
     reason = ma.fields.String(required=True, allow_none=True)
     submitted_at = Moment(required=True)
     decided_at = Moment(required=True, allow_none=True)
-
-    def hash_as_shown(self, payment: Payment) -> str | None:
-        """As the network's explorer writes it."""
-        if payment.network is None or payment.tx_hash is None:
-            return None
-        return shown(payment.network, payment.tx_hash)
 
 
 class NewIntentSchema(Schema):

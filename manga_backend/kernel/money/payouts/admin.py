@@ -13,36 +13,29 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     current_visitor,
-    require_right,
+    require_proof,
     tell,
-    written,
 )
-from manga_backend.kernel.money.chains.domain import shown
+from manga_backend.kernel.backoffice.types import Card
+from manga_backend.kernel.money.payouts import queries
 from manga_backend.kernel.money.payouts.models import Payout
-from manga_backend.kernel.money.payouts.permissions import READ_PAYOUTS, SETTLE_PAYOUTS
-from manga_backend.kernel.money.payouts.service.sending import give_up, mark_paid
+from manga_backend.kernel.money.payouts.permissions import (
+    READ_PAYOUTS,
+    SETTLE_PAYOUTS,
+    VOUCH_FOR_PAYOUTS,
+)
+from manga_backend.kernel.money.payouts.service.sending import give_up, mark_paid, vouch_not_sent
 from manga_backend.kernel.money.payouts.types import PayoutStatus
-from manga_backend.kit.i18n import gettext, left_to_right
+from manga_backend.kit.i18n import gettext, left_to_right, local_digits
 
 MAX_REASON = 500
-
-
-def _amount(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
-    return left_to_right(f"{row.money} {row.currency}")
-
-
-def _address(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
-    return left_to_right(row.address)
-
-
-def _hash(_view: Any, _context: Any, row: Payout, _name: str) -> Any:
-    return left_to_right(shown(row.network, row.tx_hash)) if row.tx_hash else "—"
 
 
 class PayoutsView(ListView):
     """All withdrawals."""
 
     permission = READ_PAYOUTS
+    group = "money"
     column_list = ("requested_at", "user_id", "status", "amount", "network", "address", "problem")
     column_default_sort = ("id", True)
     column_sortable_list = ("requested_at",)
@@ -52,13 +45,8 @@ class PayoutsView(ListView):
         *("id", *column_list, "decided_by_label", "attempts", "tried_at", "ask_at"),
         *("reference", "tx_hash", "reason", "finished_at"),
     )
-    column_formatters = {
-        **dict.fromkeys(column_details_list, written),
-        "amount": _amount,
-        "address": _address,
-        "tx_hash": _hash,
-    }
-    column_formatters_detail = column_formatters
+    money_columns = ("amount",)
+    writers = {"tx_hash": lambda row: left_to_right(row.shown_hash or "—")}
     details_template = "backoffice/payout.html"
 
     def render(self, template: str, **kwargs: Any) -> Any:
@@ -66,23 +54,31 @@ class PayoutsView(ListView):
         if isinstance(model, Payout):
             processing = model.status is PayoutStatus.PROCESSING
             kwargs["may_settle"] = processing and current_visitor().can(SETTLE_PAYOUTS)
+            kwargs["may_vouch"] = processing and current_visitor().can(VOUCH_FOR_PAYOUTS)
         return super().render(template, **kwargs)
 
     @expose("/paid/<uuid:payout_id>", methods=("POST",))
     def paid(self, payout_id: uuid.UUID) -> Any:
-        require_right(SETTLE_PAYOUTS)
+        require_proof(SETTLE_PAYOUTS)
         tx_hash = request.form.get("tx_hash", "").strip()
         act(lambda: mark_paid(payout_id, tx_hash, actor()))
         return redirect(url_for(".details_view", id=payout_id))
 
     @expose("/give-back/<uuid:payout_id>", methods=("POST",))
     def give_back(self, payout_id: uuid.UUID) -> Any:
-        require_right(SETTLE_PAYOUTS)
+        return self._take_back(payout_id, give_up, SETTLE_PAYOUTS)
+
+    @expose("/not-sent/<uuid:payout_id>", methods=("POST",))
+    def not_sent(self, payout_id: uuid.UUID) -> Any:
+        return self._take_back(payout_id, vouch_not_sent, VOUCH_FOR_PAYOUTS)
+
+    def _take_back(self, payout_id: uuid.UUID, command: Any, permission: str) -> Any:
+        require_proof(permission)
         reason = request.form.get("reason", "").strip()[:MAX_REASON]
         if not reason:
             tell(gettext("A reason is needed."), "error")
         else:
-            act(lambda: give_up(payout_id, actor(), reason))
+            act(lambda: command(payout_id, actor(), reason))
         return redirect(url_for(".details_view", id=payout_id))
 
     @property
@@ -106,3 +102,11 @@ class PayoutsView(ListView):
             "reason": gettext("Reason"),
             "finished_at": gettext("Finished"),
         }
+
+
+def cards() -> list[Card]:
+    """How many wait for somebody's hands."""
+    waiting = queries.count_for_people()
+    number = local_digits(str(waiting))
+    title = gettext("Withdrawals to see to")
+    return [Card(title, number, "panel_payouts.index_view", urgent=waiting > 0)]

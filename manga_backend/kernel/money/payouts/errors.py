@@ -46,6 +46,14 @@ class PayoutNotFound(DomainError):
     detail = N_("There is no such withdrawal.")
 
 
+class PayoutInFlight(DomainError):
+    """The provider has it, or may still get it: people decide only what it can't be asked about."""
+
+    status = 409
+    code = "payout_in_flight"
+    detail = N_("The payment provider is sending this. Wait until it has failed for 10 minutes.")
+
+
 class PayoutMovedOn(DomainError):
     """It is not where this step begins: somebody was first."""
 

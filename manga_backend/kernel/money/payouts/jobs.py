@@ -11,6 +11,7 @@ from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.payouts import queries
 from manga_backend.kernel.money.payouts.service import sending
 from manga_backend.kernel.money.payouts.service.sending import Errand
+from manga_backend.kit import clock
 from manga_backend.kit.db import in_transaction
 from manga_backend.kit.settings import settings
 
@@ -21,11 +22,14 @@ def send_due() -> None:
     """Until none is due. Any number may do this at once, and as often as they like: the provider
     sends an order once."""
     config = settings(GatewaySettings)
-    if not config.sends or not queries.is_any_due():
+    if not queries.is_any_due():
+        return
+    if not config.sends:
+        in_transaction(sending.note_nobody_sends)
         return
     gateway = Cryptomus(config)
-    while errands := in_transaction(sending.claim_due):
-        for errand in errands:
+    while (errand := in_transaction(lambda: sending.claim_due(config.account))) is not None:
+        if clock.now() < errand.leased_until:
             _run(gateway, errand, config.callback_url)
 
 

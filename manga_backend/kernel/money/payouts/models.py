@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from manga_backend.kernel.money.chains.domain import shown
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.payouts.types import PayoutStatus
 from manga_backend.kit.db import BigId, Model, enum_type, new_id, partial_index
@@ -53,6 +54,9 @@ class Payout(Model):
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
     tried_at: Mapped[datetime | None]
     """When the provider was last told to send it."""
+    told_to: Mapped[str | None]
+    """The provider's account that was told: another one knows nothing of it, and would send it a
+    second time."""
     is_given_up: Mapped[bool] = mapped_column(default=False)
     """An admin wants it back in the wallet, unless the provider has it after all."""
     problem: Mapped[str | None]
@@ -67,6 +71,11 @@ class Payout(Model):
     def money(self) -> Money:
         """What was asked for."""
         return Money(self.amount, self.currency)
+
+    @property
+    def shown_hash(self) -> str | None:
+        """As the network's explorers write it."""
+        return shown(self.network, self.tx_hash) if self.tx_hash else None
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 
 from manga_backend.kernel.money.payouts.errors import PayoutNotFound
 from manga_backend.kernel.money.payouts.models import Payout
@@ -59,16 +59,29 @@ def is_any_due() -> bool:
     return session().scalar(due.limit(1)) is not None
 
 
-def lock_due(limit: int) -> list[Payout]:
-    """Those that the provider is to be asked about, locked; what others hold is passed over."""
-    return list(
-        session().scalars(
-            select(Payout)
-            .where(Payout.status == PayoutStatus.PROCESSING, Payout.ask_at <= clock.now())
-            .order_by(Payout.ask_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+def lock_due() -> Payout | None:
+    """The one that the provider is to be asked about next, locked; what others hold is passed
+    over."""
+    return session().scalar(
+        select(Payout)
+        .where(Payout.status == PayoutStatus.PROCESSING, Payout.ask_at <= clock.now())
+        .order_by(Payout.ask_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def count_for_people() -> int:
+    """How many an admin has to send by hand, or look at because something is wrong."""
+    for_people = or_(Payout.ask_at.is_(None), Payout.problem.is_not(None))
+    return (
+        session().scalar(
+            select(func.count())
+            .select_from(Payout)
+            .where(Payout.status == PayoutStatus.PROCESSING, for_people)
         )
+        or 0
     )
 
 

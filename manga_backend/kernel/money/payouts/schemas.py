@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import marshmallow as ma
 from marshmallow import validate
 
-from manga_backend.kernel.money.chains.domain import shown
-from manga_backend.kernel.money.payouts.models import Payout
 from manga_backend.kernel.money.payouts.settings import CURRENCY
 from manga_backend.kernel.money.payouts.types import NETWORKS
 from manga_backend.kit.http import AmountOf, Moment, Schema
@@ -46,13 +42,7 @@ class PayoutSchema(Schema):
     currency = ma.fields.String(required=True, metadata={"example": "USDT"})
     network = ma.fields.String(required=True, metadata={"example": "tron"})
     address = ma.fields.String(required=True)
-    tx_hash = ma.fields.Method(
-        "hash_as_shown", required=True, metadata={"type": "string", "nullable": True}
-    )
+    tx_hash = ma.fields.String(required=True, allow_none=True, attribute="shown_hash")
     reason = ma.fields.String(required=True, allow_none=True)
     requested_at = Moment(required=True)
     finished_at = Moment(required=True, allow_none=True)
-
-    def hash_as_shown(self, payout: Payout) -> Any:
-        """As the network's explorer writes it."""
-        return payout.tx_hash and shown(payout.network, payout.tx_hash)

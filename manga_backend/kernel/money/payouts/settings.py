@@ -32,6 +32,8 @@ def load(env: Env, _core: CoreSettings) -> PayoutSettings:
         most=_amount(env, "WITHDRAW_MAX", "1000"),
         approval_above=_amount(env, "WITHDRAW_APPROVAL_ABOVE", "0"),
     )
+    if not found.least:
+        env.complain("WITHDRAW_MIN", "must be above 0")
     if found.least > found.most:
         env.complain("WITHDRAW_MIN", "must not be above WITHDRAW_MAX")
     return found

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from manga_backend.kernel.approvals.service.asking import subjects
 from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.backoffice.service import cards
 from manga_backend.kernel.money.gateways.service import settlers
 from manga_backend.kernel.money.gateways.types import Remittance
 from manga_backend.kernel.money.payouts import admin, jobs, permissions, routes
@@ -26,6 +27,8 @@ def init_app(app: App) -> None:
     grants.register(app, permissions.READ_OWN_PAYOUTS, "user")
     grants.register(app, permissions.READ_PAYOUTS, "support")
     grants.register(app, permissions.SETTLE_PAYOUTS, "admin")
+    grants.register(app, permissions.VOUCH_FOR_PAYOUTS, "superuser")
+    cards.register(app, permissions.READ_PAYOUTS, admin.cards)
     subjects.register(app, KIND, PayoutSubject())
     settlers.register(app, Remittance.__name__, settle)
     app.api.register_blueprint(routes.withdrawals)

@@ -12,12 +12,13 @@ import pytest
 import time_machine
 from sqlalchemy import update
 
+from manga_backend.kernel.approvals.errors import OptionGone
 from manga_backend.kernel.approvals.service import deciding as desk
 from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.memberships.models import Plan
 from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.ledger.models import Transfer
-from manga_backend.kernel.money.ledger.queries import find_wallet, prove
+from manga_backend.kernel.money.ledger.queries import find_wallet, prove, withdrawable
 from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.service import verify
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
@@ -25,20 +26,23 @@ from manga_backend.kernel.operations.service import readiness
 from manga_backend.kit import clock
 from manga_backend.kit.i18n import in_language
 from manga_backend.kit.problems import DomainError
+from tests.conftest import Deployment
 from tests.kernel.backoffice.test_panel import Panel
 from tests.kernel.factories import (
     admin,
     approval_of,
     at_work,
     decide,
+    earned,
     make_reader,
     payment_of,
     rows,
     told,
 )
-from tests.kernel.money.payments.conftest import OURS
+from tests.kernel.money.payments.conftest import OURS, reading
 from tests.standins.chains import TronGridStandIn
 from tests.standins.chains.tron import some_address
+from tests.standins.telegram import BotApiStandIn
 from tests.support import ADMIN_IDS, Api, Reader, at_once, new_hash
 
 PRICE = 5_000_000
@@ -259,6 +263,37 @@ class TestTooLittle:
             assert prove().holds
         kinds = {row.kind.value: row.amount for row in rows(api.app, Transfer)}
         assert kinds == {"sale": 3_500_000, "gift": 1_500_000}
+
+    def test_refunded_it_gives_back_what_came_and_no_gift_of_ours(self, short: Any) -> None:
+        api, reader, tx, payment = short
+        api.press(ADMIN, tx, "Approve")
+        Panel(api, api.staff().username).post(f"/admin/payments/refund/{payment}", reason="no")
+        assert reader.get("/api/balance").get_json()["balance"] == "3.50"
+        assert earned(api.app) == 0
+        user_id = api.user_id(reader)
+        with at_work(api.app):
+            assert prove().holds
+            assert withdrawable(user_id, "USDT") == 3_500_000
+
+    def test_two_admins_must_mean_the_same(
+        self, deployment: Deployment, bot: BotApiStandIn, grid: TronGridStandIn
+    ) -> None:
+        with reading(deployment, bot, grid, FOUR_EYES_ABOVE="1") as api:
+            make_plan(api, "weekly", days=7, price=2_000_000)
+            reader = make_reader(api)
+            tx = grid.transfer(OURS, 3_500_000)
+            payment = sent(reader, tx)
+            look(api)
+            approval = approval_of(api.app, payment).id
+            with at_work(api.app), pytest.raises(OptionGone):
+                desk.decide(approval, Decision.APPROVE, admin(1), option="x")
+            first, second = ADMIN_IDS
+            assert "Noted" in api.press(first, tx, "Take it for")
+            assert "Take it for Weekly" in api.question(second, tx).text
+            assert "approved something else" in api.press(second, tx, "Approve")
+            assert not reader.status()["subscription"]["active"]
+            assert api.press(second, tx, "Take it for") == "Approved."
+            assert reader.status()["subscription"]["days_remaining"] == 7
 
     def test_what_is_dearer_by_now_is_not_taken(self, short: Any) -> None:
         api, reader, tx, _payment = short

@@ -50,6 +50,10 @@ NETWORKS = {
 """Theirs, of those on which they send USDT."""
 
 
+UNKNOWN = frozenset({"Payment not found", "Payout not found", "Not found payment"})
+"""What they say of an order that they have never heard of; all else is another refusal."""
+
+
 @cache
 def _caller() -> Caller:
     return Caller()
@@ -76,10 +80,8 @@ class Cryptomus:
         return _checkout(self._ask("/v1/payment", fields))
 
     def find_checkout(self, order_id: str) -> Checkout | None:
-        try:
-            return _checkout(self._ask("/v1/payment/info", {"order_id": order_id}))
-        except GatewayRefused:
-            return None
+        found = self._find("/v1/payment/info", order_id)
+        return _checkout(found) if found else None
 
     def send(
         self, order: Remittance, network: str, address: str, callback: str | None
@@ -97,10 +99,16 @@ class Cryptomus:
         return _remittance(self._ask("/v1/payout", fields), order.order_id)
 
     def find_remittance(self, order_id: str) -> Remittance | None:
+        found = self._find("/v1/payout/info", order_id)
+        return _remittance(found, order_id) if found else None
+
+    def _find(self, path: str, order_id: str) -> dict[str, Any] | None:
         try:
-            return _remittance(self._ask("/v1/payout/info", {"order_id": order_id}), order_id)
-        except GatewayRefused:
-            return None
+            return self._ask(path, {"order_id": order_id})
+        except GatewayRefused as refusal:
+            if refusal.is_unknown:
+                return None
+            raise
 
     def read_webhook(self, body: bytes) -> Incoming | None:
         """Signed with one of the two keys: which of them signs what is not documented."""
@@ -135,8 +143,9 @@ class Cryptomus:
         if not isinstance(found, dict) or answer.status >= 500 or answer.status == 429:
             raise GatewayAway(f"HTTP {answer.status}")
         if found.get("state") != 0 or not isinstance(found.get("result"), dict):
-            words = found.get("message") or found.get("errors") or f"HTTP {answer.status}"
-            raise GatewayRefused(str(words)[:300])
+            words = str(found.get("message") or found.get("errors") or f"HTTP {answer.status}")
+            is_unknown = answer.status in (404, 422) and words in UNKNOWN
+            raise GatewayRefused(words[:300], is_unknown=is_unknown)
         result: dict[str, Any] = found["result"]
         return result
 

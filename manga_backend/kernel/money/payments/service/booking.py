@@ -92,8 +92,46 @@ def _short_sale(sale: Move, missing: int) -> list[Move]:
 
 
 def sold(payment: Payment) -> int:
-    """What a product earns by a payment, in minor units: nothing when it fills the wallet."""
-    return 0 if payment.invoice.fulfilment == TOP_UP else payment.invoice.amount
+    """What a product earns by a payment, in minor units: nothing when it fills the wallet, and
+    what we gave in place of what was missing is not earned."""
+    if payment.invoice.fulfilment == TOP_UP:
+        return 0
+    received = received_by(payment)
+    return payment.invoice.amount if received is None else min(received, payment.invoice.amount)
+
+
+def unbook(payment: Payment, reason: str, actor: str) -> int:
+    """Book a refund, once: what was really paid goes into the wallet, and what we had given goes
+    back to us. Returns the former, in minor units."""
+    invoice = payment.invoice
+    subject = f"payment:{payment.id}"
+    paid = sold(payment)
+    revenue = own_account(AccountKind.REVENUE, invoice.product, invoice.currency, subject)
+    back = {
+        f"{subject}:refund": (wallet_account(payment.user_id, invoice.currency), paid),
+        f"{subject}:missing:refund": (
+            own_account(AccountKind.GIFTS, "", invoice.currency, subject),
+            invoice.amount - paid,
+        ),
+    }
+    transfer(
+        [
+            Move(
+                kind=TransferKind.REFUND,
+                debit_account_id=revenue,
+                credit_account_id=account,
+                amount=amount,
+                currency=invoice.currency,
+                key=key,
+                subject=subject,
+                note=reason,
+                actor=actor,
+            )
+            for key, (account, amount) in back.items()
+            if amount
+        ]
+    )
+    return paid
 
 
 def _payer(payment: Payment, key: str) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import Fact, Option, Question
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.identity.queries import get_contact, get_user
+from manga_backend.kernel.identity.queries import get_contact
 from manga_backend.kernel.money.chains import domain as chains
 from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.payments import messages, queries
@@ -59,16 +60,11 @@ class PaymentSubject:
     def describe(self, subject_id: str) -> Question:
         """All that an admin needs, two-manga.md "Rules"."""
         payment = queries.get_payment(uuid.UUID(subject_id))
-        user = get_user(payment.user_id)
         invoice = payment.invoice
-        before = queries.count_of_user(user.id, PaymentStatus.APPROVED)
+        before = queries.count_of_user(payment.user_id, PaymentStatus.APPROVED)
         before -= payment.status is PaymentStatus.APPROVED
-        telegram = str(user.telegram_id or "—")
-        if user.telegram_id is not None and user.telegram_verified_at is None:
-            telegram += " " + gettext("(not verified)")
         facts = [
-            Fact(gettext("Username"), user.label),
-            Fact(gettext("Telegram ID"), telegram),
+            *about_user(payment.user_id),
             *(Fact(label, text) for label, text in self._item_facts(payment)),
             Fact(gettext("Price"), f"{Money(invoice.amount, invoice.currency)} {invoice.currency}"),
         ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import Fact, Question
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.identity.queries import get_user
 from manga_backend.kernel.money.ledger.queries import find_wallet
 from manga_backend.kernel.money.payouts import queries
 from manga_backend.kernel.money.payouts.errors import PayoutMovedOn
@@ -26,12 +26,10 @@ class PayoutSubject:
     def describe(self, subject_id: str) -> Question:
         """Who wants how much, and where to."""
         payout = queries.get_payout(uuid.UUID(subject_id))
-        user = get_user(payout.user_id)
-        wallet = find_wallet(user.id, payout.currency)
-        paid = queries.count_of_user(user.id, PayoutStatus.PAID)
+        wallet = find_wallet(payout.user_id, payout.currency)
+        paid = queries.count_of_user(payout.user_id, PayoutStatus.PAID)
         facts = [
-            Fact(gettext("Username"), user.label),
-            Fact(gettext("Telegram ID"), str(user.telegram_id or "—")),
+            *about_user(payout.user_id),
             Fact(gettext("Amount"), _money(payout.amount, payout.currency)),
             Fact(gettext("Network"), payout.network.value),
             Fact(gettext("Address"), payout.address, code=True),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import uuid
 
+from manga_backend.kernel.approvals.errors import AlreadyApproved, AlreadyRejected
 from manga_backend.kernel.approvals.queries import find_pending_about
 from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.approvals.service.deciding import decide
+from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.queries import get_user
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.money.chains.domain import is_address
 from manga_backend.kernel.money.chains.types import Network
-from manga_backend.kernel.money.ledger.queries import find_wallet, withdrawable
+from manga_backend.kernel.money.ledger.queries import find_wallet, gifts_left
 from manga_backend.kernel.money.ledger.service import own_account, reserve, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
 from manga_backend.kernel.money.payouts import queries
@@ -71,7 +73,8 @@ def request_payout(user_id: int, money: Money, network: Network, address: str) -
     session().add(payout)
     session().flush()
     note_step(payout, None, PayoutStatus.PENDING, f"user:{user_id}")
-    if money.amount > config.approval_above:
+    needs_two = settings(ApprovalSettings).needs_two(money.amount)
+    if money.amount > config.approval_above or needs_two:
         file_approval(KIND, str(payout.id))
     else:
         process(payout, Actor(key="system", label="—", channel=Channel.SYSTEM))
@@ -87,27 +90,26 @@ def _check_address(network: Network, address: str) -> None:
 
 
 def _reserve(payout: Payout) -> None:
-    """The whole amount stays in the wallet, where nobody can spend it."""
-    wallet = wallet_account(payout.user_id, payout.currency)
-    spendable = find_wallet(payout.user_id, payout.currency).available
-    free = withdrawable(payout.user_id, payout.currency)
-    if free < payout.amount <= spendable:
-        raise NotWithdrawable(amount=f"{Money(free, payout.currency)} {payout.currency}")
+    """The whole amount stays in the wallet, where nobody can spend it. What may leave is looked at
+    behind the wallet's lock: a gift may come in at the same moment."""
+    currency = payout.currency
     reserve(
         [
             Move(
                 kind=TransferKind.PAYOUT,
-                debit_account_id=wallet,
-                credit_account_id=own_account(
-                    AccountKind.RECEIVED, KIND, payout.currency, payout.key
-                ),
+                debit_account_id=wallet_account(payout.user_id, currency),
+                credit_account_id=own_account(AccountKind.RECEIVED, KIND, currency, payout.key),
                 amount=payout.amount,
-                currency=payout.currency,
+                currency=currency,
                 key=payout.key,
                 subject=payout.key,
             )
         ]
     )
+    free = find_wallet(payout.user_id, currency).available - gifts_left(payout.user_id, currency)
+    if free < 0:
+        may_leave = Money(max(0, free + payout.amount), currency)
+        raise NotWithdrawable(amount=f"{may_leave} {currency}")
 
 
 def cancel_payout(user_id: int, payout_id: uuid.UUID) -> Payout:
@@ -118,5 +120,8 @@ def cancel_payout(user_id: int, payout_id: uuid.UUID) -> Payout:
     if question is None:
         raise PayoutMovedOn
     who = Actor(key=f"user:{user_id}", label=get_user(user_id).label, channel=Channel.API)
-    decide(question.id, Decision.REJECT, who)
+    try:
+        decide(question.id, Decision.REJECT, who)
+    except (AlreadyApproved, AlreadyRejected):
+        raise PayoutMovedOn from None
     return queries.get_payout(payout_id)
