@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from flask_babel import Babel
 from flask_babel.speaklater import LazyString
 from markupsafe import Markup
 from persiantools import digits
-from persiantools.jdatetime import JalaliDateTime
+from persiantools.jdatetime import JalaliDate, JalaliDateTime
 
 from manga_backend.kit.money import decimal_string
 from manga_backend.kit.settings import LANGUAGES, ROOT, CoreSettings, settings
@@ -125,6 +125,14 @@ def local_time(moment: datetime | None, *, with_time: bool = True) -> str:
         if (language() in RIGHT_TO_LEFT)
         else written
     )
+
+
+def local_day(day: date) -> str:
+    """A day as the reader says it, without its year: Jalali with Persian digits in Persian."""
+    if language() == "fa":
+        jalali: Any = JalaliDate
+        return str(jalali(day).strftime("%m/%d", locale="fa"))
+    return f"{day:%m-%d}"
 
 
 def left_to_right(text: Any) -> Markup:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Any
 
-from flask import abort, redirect, request, url_for
+from flask import abort, jsonify, redirect, request, url_for
 from flask_admin import expose
 
 from manga_backend.kernel.approvals import queries
@@ -18,6 +19,7 @@ from manga_backend.kernel.backoffice.admin import (
     actor,
     current_visitor,
     require_right,
+    tell,
 )
 from manga_backend.kernel.backoffice.types import Card
 from manga_backend.kit.i18n import gettext, local_digits
@@ -33,15 +35,41 @@ class DeskView(PanelView):
     @expose("/")
     def index(self) -> Any:
         waiting = [
-            (approval, asking.described(approval), asking.find_option(approval))
+            (
+                approval,
+                asking.described(approval),
+                asking.find_option(approval),
+                asking.is_clear(approval),
+            )
             for approval in queries.list_pending(kinds=asking.known_kinds())
         ]
         return self.render(
             "backoffice/desk.html",
             waiting=waiting,
             total=queries.count_pending(),
+            state=_state(),
             may_decide=current_visitor().can(DECIDE),
         )
+
+    @expose("/state")
+    def state(self) -> Any:
+        """Changes whenever what waits does: the page asks for it and shows itself anew."""
+        return jsonify(state=_state())
+
+    @expose("/clear", methods=("POST",))
+    def approve_clear(self) -> Any:
+        """All that was shown and that nothing speaks against."""
+        require_right(DECIDE)
+        try:
+            shown = [uuid.UUID(text) for text in request.form.getlist("shown")[: queries.DESK_SIZE]]
+        except ValueError:
+            abort(400)
+        approved: list[int] = []
+        act(lambda: approved.append(deciding.approve_clear(shown, actor())))
+        if approved:
+            number = local_digits(str(approved[0]))
+            tell(gettext("Approved: %(count)s.", count=number))
+        return redirect(url_for(".index"))
 
     @expose("/<uuid:approval_id>", methods=("POST",))
     def decide(self, approval_id: uuid.UUID) -> Any:
@@ -54,6 +82,11 @@ class DeskView(PanelView):
         option = request.form.get("option") or None
         act(lambda: deciding.decide(approval_id, decision, actor(), reason, option=option))
         return redirect(url_for(".index"))
+
+
+def _state() -> str:
+    waiting = [approval.id.hex for approval in queries.list_pending(kinds=asking.known_kinds())]
+    return hashlib.sha256(",".join(waiting).encode()).hexdigest()[:16]
 
 
 def cards() -> list[Card]:

@@ -64,6 +64,9 @@ class Subject(Protocol):
     def needs_two(self, subject_id: str) -> bool:
         """Whether two different admins must approve it (FOUR_EYES_ABOVE)."""
 
+    def is_clear(self, subject_id: str) -> bool:
+        """Whether nothing speaks against it, so that it may be approved together with others."""
+
     def find_option(self, subject_id: str) -> Option | None:
         """Another way to approve it, if there is one now."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -31,12 +31,14 @@ from flask_admin.theme import Bootstrap4Theme
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import pass_context
 from markupsafe import Markup
+from sqlalchemy import Select, select
 
 from manga_backend.kernel.backoffice.domain import csv_lines
-from manga_backend.kernel.backoffice.messages import GROUPS, WORDS
+from manga_backend.kernel.backoffice.messages import GROUPS, WORDS, word_of
+from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, EXPORT_LISTS, READ_AUDIT
-from manga_backend.kernel.backoffice.service import cards, gates, record_audit
-from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
+from manga_backend.kernel.backoffice.service import cards, charts, gates, record_audit
+from manga_backend.kernel.backoffice.types import Actor, Channel, MenuItem, Person, Section, Visitor
 from manga_backend.kit import clock
 from manga_backend.kit.db import MAX_ID, Model, db, reading, rollback, transaction
 from manga_backend.kit.http import MAX_PAGE, storable
@@ -56,6 +58,7 @@ _PANEL = "backoffice.panel"
 CHOSEN_LANGUAGE = "language"
 _PAGE_SIZE = "page_size"
 PROOF_LASTS = timedelta(minutes=10)
+NEWEST = 10
 EXPORT_STRETCH = 1000
 """Rows that are read and sent at a time."""
 
@@ -162,7 +165,8 @@ class ListView(PanelView, ModelView):
     """A read-only list of one table; what may be done is an action that calls a service.
 
     `money_columns` are amounts in minor units of the row's `currency`; `writers` write a column in
-    another way than `written` does.
+    another way than `written` does; `user_columns` stand on a user's page, of the rows that
+    `of_user` finds.
     """
 
     can_create = False
@@ -181,6 +185,7 @@ class ListView(PanelView, ModelView):
     details_template = "backoffice/details.html"
     money_columns: tuple[str, ...] = ()
     writers: Mapping[str, Callable[[Any], Any]] = {}
+    user_columns: tuple[str, ...] = ()
 
     def __init__(self, model: type[Model], name: str, endpoint: str, **kwargs: Any) -> None:
         url = endpoint.removeprefix("panel_").replace("_", "-")
@@ -198,13 +203,34 @@ class ListView(PanelView, ModelView):
         return super().get_list(min(page or 0, MAX_PAGE), *args, **kwargs)
 
     def get_safe_page_size(self, page_size: int | None) -> int:
-        """What the address says is kept in the cookie, and is the size of all lists after that."""
+        """Without one in the address the one that was chosen last, on whatever list."""
         chosen = page_size or session.get(_PAGE_SIZE)
-        if chosen not in self.page_size_options:
-            return self.page_size
-        if page_size:
-            session[_PAGE_SIZE] = chosen
-        return int(chosen)
+        return int(chosen) if chosen in self.page_size_options else self.page_size
+
+    def _get_list_extra_args(self) -> Any:
+        asked = super()._get_list_extra_args()
+        if asked.page_size in self.page_size_options:
+            session[_PAGE_SIZE] = asked.page_size
+        return asked
+
+    def of_user(self, user: Person) -> Select[Any]:
+        """The rows that are about a user."""
+        return select(self.model).where(self.model.user_id == user.id)
+
+    def section(self, user: Person) -> Section:
+        """The newest of them, as this list writes them."""
+        (key,) = self.model.__table__.primary_key.columns
+        found = db.session.scalars(self.of_user(user).order_by(key.desc()).limit(NEWEST))
+        names = list(self.column_filters or ())
+        narrow: dict[str, Any] = {}
+        if "user_id" in names:
+            narrow[f"flt{names.index('user_id')}_user_id_equals"] = user.id
+        return Section(
+            title=str(self.name),
+            heads=[str(self.get_column_name(name)) for name in self.user_columns],
+            rows=[[self.written(row, name) for name in self.user_columns] for row in found],
+            url=url_for(f"{self.endpoint}.index_view", **narrow),
+        )
 
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         return [EqualTo(getattr(self.model, name), name)]
@@ -258,12 +284,12 @@ class ListView(PanelView, ModelView):
         lines = csv_lines(heads, self._exported_rows(query, names), EXPORT_STRETCH)
         file = f"{self.url.rsplit('/', 1)[-1]}-{clock.now():%Y%m%d-%H%M}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{file}"'}
-        return Response(stream_with_context(lines), 200, headers, "text/csv; charset=utf-8")
+        return Response(stream_with_context(lines), 200, headers, "text/csv")
 
     def _exported_rows(self, query: Any, names: list[str]) -> Iterator[list[str]]:
         """After the request's own transaction has ended: one of its own, which only reads."""
-        with reading(), transaction():
-            for row in query.yield_per(EXPORT_STRETCH):
+        with reading(), transaction() as current:
+            for row in query.with_session(current).yield_per(EXPORT_STRETCH):
                 yield [self.exported(row, name) for name in names]
 
     def render(self, template: str, **kwargs: Any) -> Any:
@@ -291,11 +317,6 @@ def written(name: str, value: Any) -> Any:
     if isinstance(value, StrEnum):
         return word_of(value)
     return left_to_right(value)
-
-
-def word_of(value: StrEnum | str) -> str:
-    """A state or kind in the reader's language."""
-    return gettext(WORDS[value]) if value in WORDS else str(getattr(value, "value", value))
 
 
 def tell(words: str, category: str = "success") -> None:
@@ -359,7 +380,14 @@ class Dashboard(PanelView, AdminIndexView):
             if current_visitor().can(permission)
             for card in source()
         ]
-        return self.render("backoffice/dashboard.html", cards=numbers)
+        drawn = [
+            chart
+            for permission, source in charts.items()
+            if current_visitor().can(permission)
+            for chart in source()
+            if chart.endpoint.partition(".")[0] in open_to_visitor
+        ]
+        return self.render("backoffice/dashboard.html", cards=numbers, charts=drawn)
 
 
 class AuditView(ListView):
@@ -367,6 +395,7 @@ class AuditView(ListView):
 
     permission = READ_AUDIT
     group = "system"
+    user_columns = ("at", "actor_label", "action", "after")
     column_list = ("at", "actor_label", "channel", "action", "subject_type", "subject_id")
     column_details_list = (
         *("id", "at", "actor", "actor_label", "channel", "address", "action"),
@@ -374,7 +403,14 @@ class AuditView(ListView):
     )
     column_default_sort = ("id", True)
     column_sortable_list = ("at",)
+    column_filters = ("channel", "action", "subject_type", "subject_id")
     column_searchable_list = ("action", "actor", "actor_label", "subject_id")
+
+    def of_user(self, user: Person) -> Select[Any]:
+        """What was done to the account."""
+        return select(AuditEntry).where(
+            AuditEntry.subject_type == "user", AuditEntry.subject_id == str(user.public_id)
+        )
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -421,13 +457,13 @@ def add_view(app: Flask, view: BaseView) -> None:
     app.extensions[_PANEL].add_view(view)
 
 
-@dataclass(frozen=True, slots=True)
-class MenuItem:
-    """One line of the menu."""
-
-    name: str
-    url: str
-    is_current: bool
+def sections_about(user: Person) -> list[Section]:
+    """All that this visitor may see about a user, list by list."""
+    return [
+        view.section(user)
+        for view in current_app.extensions[_PANEL]._views
+        if isinstance(view, ListView) and view.user_columns and view.is_accessible()
+    ]
 
 
 def menu(current: BaseView | None) -> list[tuple[str, list[MenuItem]]]:

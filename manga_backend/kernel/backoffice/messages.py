@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from manga_backend.kit.i18n import N_
+from enum import StrEnum
+
+from manga_backend.kit.i18n import N_, gettext
 
 WORDS: dict[str, str] = {
     # States
@@ -78,3 +80,8 @@ GROUPS: dict[str, str] = {
     "system": N_("System"),
 }
 """The menu's, in their order; a view of no group stands before them."""
+
+
+def word_of(value: StrEnum | str) -> str:
+    """A state or kind in the reader's language."""
+    return gettext(WORDS[value]) if value in WORDS else str(getattr(value, "value", value))

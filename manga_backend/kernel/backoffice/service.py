@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from manga_backend.kernel.backoffice.domain import GENESIS, chain_hash
 from manga_backend.kernel.backoffice.models import AuditEntry
-from manga_backend.kernel.backoffice.types import Actor, CardSource, Gate
+from manga_backend.kernel.backoffice.types import Actor, CardSource, ChartSource, Gate
 from manga_backend.kit import clock
 from manga_backend.kit.db import serialize_on, session
 from manga_backend.kit.registry import Registry
@@ -20,6 +20,10 @@ gates: Registry[Gate] = Registry("backoffice.gate")
 
 cards: Registry[CardSource] = Registry("backoffice.cards")
 """The dashboard's numbers, by the right to see them."""
+
+
+charts: Registry[ChartSource] = Registry("backoffice.charts")
+"""The dashboard's charts, by the right to see them."""
 
 
 def record_audit(

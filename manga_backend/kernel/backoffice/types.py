@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Channel(StrEnum):
@@ -60,6 +60,32 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MenuItem:
+    """One line of the menu."""
+
+    name: str
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The newest rows of one list that are about one user; `url` leads to all of them."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[Any]]
+    url: str
+
+
+class Person(Protocol):
+    """A user, as far as lists must know one."""
+
+    id: int
+    public_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One number on the dashboard, already written for the reader; `endpoint` leads to its list."""
 
@@ -69,4 +95,29 @@ class Card:
     urgent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of a chart; `shown` and `day` are written for the reader."""
+
+    day: str
+    value: int
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What happened day by day; `endpoint` leads to its list."""
+
+    title: str
+    bars: list[Bar]
+    total: str
+    endpoint: str
+
+    @property
+    def highest(self) -> int:
+        """Of all bars, and at least 1."""
+        return max([1, *(bar.value for bar in self.bars)])
+
+
+ChartSource = Callable[[], list[Chart]]
 CardSource = Callable[[], list[Card]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask, Request, Response, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from manga_backend.kernel.backoffice import admin, permissions
+from manga_backend.kernel.backoffice import admin, cli, permissions
+from manga_backend.kernel.backoffice.messages import word_of
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy, set_caller_language, supported
@@ -51,10 +52,11 @@ def init_app(app: App) -> None:
         visitor=admin.visitor,
         csp_nonce=admin.nonce,
         panel_menu=admin.menu,
-        word_of=admin.word_of,
+        word_of=word_of,
     )
     app.before_request(_choose_language)
     app.after_request(_content_policy)
+    app.cli.add_command(cli.audit)
     admin.open_panel(app)
 
 

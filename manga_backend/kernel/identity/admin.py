@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import segno
 from flask import Response, abort, redirect, request, session, url_for
 from flask_admin import BaseView, expose
 from flask_limiter import Limiter
@@ -13,17 +14,21 @@ from flask_limiter import Limiter
 from manga_backend.kernel.backoffice.admin import (
     CHOSEN_LANGUAGE,
     ListView,
+    PanelView,
     act,
     actor,
     current_visitor,
     guard_form,
+    require_proof,
     require_right,
     safe_target,
+    sections_about,
     visitor,
 )
+from manga_backend.kernel.backoffice.permissions import ENTER_PANEL
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel, Visitor
-from manga_backend.kernel.identity import queries
+from manga_backend.kernel.identity import domain, queries
 from manga_backend.kernel.identity.errors import InvalidCredentials, SessionNotFound
 from manga_backend.kernel.identity.messages import REACHABILITY_WORDS
 from manga_backend.kernel.identity.models import Session, User
@@ -34,7 +39,7 @@ from manga_backend.kernel.identity.permissions import (
     READ_USERS,
 )
 from manga_backend.kernel.identity.routes import PANEL_SESSION, device
-from manga_backend.kernel.identity.service import accounts, sessions
+from manga_backend.kernel.identity.service import accounts, second_factor, sessions
 from manga_backend.kernel.identity.service.tokens import same_salt
 from manga_backend.kernel.identity.types import EndReason, Role, SessionKind
 from manga_backend.kernel.telegram.queries import find_reachability
@@ -47,6 +52,7 @@ from manga_backend.kit.ratelimit import client_address, limit_of, limiter
 USER_ID = f"<int(max={database.MAX_ID}):user_id>"
 _SALT = "salt"
 _HALF = "half"
+_SETTING_UP = "setting_up"
 HALF_LIVES_SECONDS = 300
 """How long after the password the code may come."""
 
@@ -281,6 +287,8 @@ class UsersView(ListView):
             if user.telegram_id is not None:
                 words = REACHABILITY_WORDS[find_reachability(user.telegram_id)]
                 kwargs["reachability"] = gettext(words)
+            kwargs["sections"] = sections_about(user)
+            kwargs["has_second_factor"] = queries.has_second_factor(user.id)
             kwargs["live_sessions"] = queries.list_live_sessions(user.id)
             kwargs["roles"] = [r for r in Role if r.rank <= Role(current_visitor().role).rank]
             kwargs["may"] = {
@@ -307,8 +315,18 @@ class UsersView(ListView):
             user_id, END_SESSIONS, lambda role: accounts.end_all_sessions(user_id, actor(), role)
         )
 
+    @expose(f"/reset-second-factor/{USER_ID}", methods=("POST",))
+    def reset_second_factor(self, user_id: int) -> Any:
+        require_proof(CHANGE_ROLES)
+        return self._act(
+            user_id,
+            CHANGE_ROLES,
+            lambda role: accounts.reset_second_factor(user_id, actor(), role),
+        )
+
     @expose(f"/role/{USER_ID}", methods=("POST",))
     def role(self, user_id: int) -> Any:
+        require_proof(CHANGE_ROLES)
         try:
             chosen = Role(request.form.get("role", ""))
         except ValueError:
@@ -325,3 +343,75 @@ class UsersView(ListView):
         queries.get_user(user_id)
         act(lambda: command(Role(current_visitor().role)))
         return redirect(url_for(".details_view", id=user_id))
+
+
+class AccountView(PanelView):
+    """What belongs to whoever is signed in: the authenticator and the panel sessions."""
+
+    def is_visible(self) -> bool:
+        return False
+
+    @expose("/")
+    def index(self, codes: list[str] | None = None) -> Any:
+        who = current_visitor()
+        secret = None
+        if session.get(_SETTING_UP) and not queries.has_second_factor(who.user_id):
+            secret = second_factor.begin(who.user_id)
+        uri = domain.provisioning_uri(secret, who.label, self.admin.name) if secret else None
+        return self.render(
+            "backoffice/account.html",
+            codes=codes,
+            has_second_factor=queries.has_second_factor(who.user_id),
+            codes_left=queries.count_recovery_codes(who.user_id),
+            secret=secret,
+            qr=segno.make(uri, micro=False).svg_data_uri(scale=5) if uri else None,
+            live_sessions=queries.list_live_sessions(who.user_id),
+            this_session=who.session_id,
+        )
+
+    @expose("/authenticator", methods=("POST",))
+    def set_up(self) -> Any:
+        require_proof(ENTER_PANEL)
+        if act(lambda: second_factor.begin(current_visitor().user_id)):
+            session[_SETTING_UP] = True
+        return redirect(url_for(".index"))
+
+    @expose("/authenticator/confirm", methods=("POST",))
+    def confirm(self) -> Any:
+        require_proof(ENTER_PANEL)
+        who = current_visitor()
+        _throttle(limiter, f"#{who.user_id}")
+        code = request.form.get("code", "")
+        return self._show_codes(lambda: second_factor.confirm(who.user_id, code, actor()))
+
+    @expose("/recovery-codes", methods=("POST",))
+    def renew_codes(self) -> Any:
+        require_proof(ENTER_PANEL)
+        who = current_visitor()
+        return self._show_codes(lambda: second_factor.renew_recovery_codes(who.user_id, actor()))
+
+    def _show_codes(self, make: Callable[[], list[str]]) -> Any:
+        """On this very page, and never again."""
+        made: list[str] = []
+        if not act(lambda: made.extend(make())):
+            return redirect(url_for(".index"))
+        session.pop(_SETTING_UP, None)
+        return self.index(codes=made)
+
+    @expose("/authenticator/off", methods=("POST",))
+    def turn_off(self) -> Any:
+        require_proof(ENTER_PANEL)
+        act(lambda: second_factor.turn_off(current_visitor().user_id, actor()))
+        return redirect(url_for(".index"))
+
+    @expose("/end-session/<uuid:session_id>", methods=("POST",))
+    def end_session(self, session_id: uuid.UUID) -> Any:
+        who = current_visitor()
+        act(lambda: sessions.end_session(who.user_id, session_id, EndReason.SIGNED_OUT))
+        return redirect(url_for(".index"))
+
+    @expose("/end-others", methods=("POST",))
+    def end_others(self) -> Any:
+        who = current_visitor()
+        act(lambda: sessions.end_sessions(who.user_id, EndReason.SIGNED_OUT, but=who.session_id))
+        return redirect(url_for(".index"))

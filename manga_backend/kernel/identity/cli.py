@@ -63,6 +63,15 @@ def set_password(username: str, password: str | None) -> None:
     click.echo(f"password: {chosen}" if password is None else "done")
 
 
+@users.command("reset-second-factor")
+@click.argument("username")
+def reset_second_factor(username: str) -> None:
+    """For whoever lost the authenticator: a password is enough again."""
+    with transaction():
+        accounts.reset_second_factor(_find(username).id, CLI, Role.SUPERUSER)
+    click.echo("done")
+
+
 @users.command("set-role")
 @click.argument("username")
 @click.argument("role", type=click.Choice([r.value for r in Role]))

@@ -66,4 +66,6 @@ def init_app(app: App) -> None:
     app.cli.add_command(cli.users)
     app.api.register_blueprint(routes.auth)
     add_view(app, admin.Door(name="Door", endpoint="panel_door", url="/admin/sign-in"))
+    mine = gettext_lazy("My account")
+    add_view(app, admin.AccountView(mine, endpoint="panel_account", url="/admin/account"))
     add_view(app, admin.UsersView(User, gettext_lazy("Users"), "panel_users"))

@@ -56,6 +56,7 @@ class SubscriptionsView(ListView):
 
     permission = GIVE_DAYS
     group = "people"
+    user_columns = ("product", "plan_code", "started_at", "expires_at")
     column_list = ("user_id", "product", "plan_code", "started_at", "expires_at")
     column_default_sort = ("expires_at", True)
     column_sortable_list = ("started_at", "expires_at")

@@ -26,13 +26,14 @@ class NotificationsView(ListView):
 
     permission = READ_OUTBOX
     group = "messages"
+    user_columns = ("created_at", "kind", "channel", "status", "sent_at")
     column_list = (
         *("created_at", "kind", "channel", "status", "user_id", "chat_id", "attempts", "sent_at"),
     )
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "sent_at")
     column_searchable_list = ("subject", "kind", "chat_id")
-    column_filters = ("status", "channel", "kind")
+    column_filters = ("status", "channel", "kind", "user_id")
     column_details_list = (
         *("id", "created_at", "kind", "subject", "channel", "status", "user_id", "chat_id"),
         *("language", "priority", "attempts", "due_at", "sent_at", "read_at"),

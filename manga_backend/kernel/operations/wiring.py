@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.operations import cli, routes, service
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.operations import admin, cli, permissions, routes, service
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
+from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.jobs import ScheduledRun
+from manga_backend.kit.principal import grants
 from manga_backend.kit.settings import CoreSettings
 
 
@@ -15,5 +19,8 @@ def init_app(app: App) -> None:
     service.checks.register(app, "redis", service.check_redis)
     app.api.register_blueprint(routes.health)
     app.cli.add_command(cli.worker)
+    grants.register(app, permissions.READ_RUNS, "admin")
+    runs = gettext_lazy("Scheduled runs")
+    add_view(app, admin.RunsView(ScheduledRun, runs, "panel_runs"))
     core = app.extensions["settings"][CoreSettings]
     alarms.install(app, core, service.sound, lambda: service.check_database().ok)

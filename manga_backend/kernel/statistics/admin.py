@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.backoffice.types import Card
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from manga_backend.kernel.backoffice.types import Bar, Card, Chart
 from manga_backend.kernel.statistics import queries, schemas
-from manga_backend.kit.i18n import gettext, local_digits
+from manga_backend.kernel.statistics.types import Metric
+from manga_backend.kit.i18n import gettext, local_day, local_digits
+from manga_backend.kit.money import decimal_string
 
 
 def cards() -> list[Card]:
@@ -42,5 +48,67 @@ def cards() -> list[Card]:
             number(failed),
             "panel_notifications.index_view",
             urgent=failed > 0,
+        ),
+    ]
+
+
+DAYS = 30
+
+
+def _money(currency: str, value: int) -> str:
+    return local_digits(decimal_string(value, currency))
+
+
+def charts() -> list[Chart]:
+    """The last DAYS days."""
+    today = queries.today()
+    days = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
+    daily = queries.by_day(days)
+
+    def sums(metric: Metric, label: str | None = None) -> list[int]:
+        by_label = [daily[day][metric] for day in days]
+        if label is not None:
+            return [found.get(label, 0) for found in by_label]
+        return [sum(found.values()) for found in by_label]
+
+    def chart(
+        title: str, values: list[int], total: int, endpoint: str, write: Callable[[int], str]
+    ) -> Chart:
+        bars = [
+            Bar(local_day(day), value, write(value))
+            for day, value in zip(days, values, strict=True)
+        ]
+        return Chart(title, bars, write(total), endpoint)
+
+    def plain(value: int) -> str:
+        return local_digits(str(value))
+
+    def of_count(title: str, metric: Metric, endpoint: str) -> Chart:
+        values = sums(metric)
+        return chart(title, values, sum(values), endpoint, plain)
+
+    decisions, waited = sums(Metric.DECISIONS), sums(Metric.DECISION_SECONDS)
+    minutes = [seconds // (60 * max(1, n)) for n, seconds in zip(decisions, waited, strict=True)]
+    on_average = sum(waited) // (60 * max(1, sum(decisions)))
+    currencies = sorted({label for day in days for label in daily[day][Metric.REVENUE]})
+    return [
+        of_count(gettext("New users"), Metric.USERS, "panel_users.index_view"),
+        *(
+            chart(
+                gettext("Revenue, %(currency)s", currency=currency),
+                sums(Metric.REVENUE, currency),
+                sum(sums(Metric.REVENUE, currency)),
+                "panel_payments.index_view",
+                partial(_money, currency),
+            )
+            for currency in currencies
+        ),
+        of_count(gettext("Decisions"), Metric.DECISIONS, "panel_desk.index"),
+        chart(
+            gettext("Minutes to a decision, on average"),
+            *(minutes, on_average, "panel_desk.index", plain),
+        ),
+        of_count(
+            gettext("Messages not delivered"), Metric.GIVEN_UP, "panel_notifications.index_view"
         ),
     ]

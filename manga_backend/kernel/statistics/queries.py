@@ -19,7 +19,10 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import CoreSettings, settings
 
-DAILY = (Metric.USERS, Metric.PAYMENTS, Metric.REVENUE)
+DAILY = (
+    *(Metric.USERS, Metric.PAYMENTS, Metric.REVENUE),
+    *(Metric.DECISIONS, Metric.DECISION_SECONDS, Metric.GIVEN_UP),
+)
 Daily = dict[date, dict[Metric, dict[str, int]]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
+from manga_backend.kernel.approvals.events import QuestionDecided
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
 from manga_backend.kernel.memberships.events import SubscriptionChanged
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
@@ -13,6 +14,7 @@ from manga_backend.kernel.money.payments.events import (
     PaymentRefunded,
     PaymentRejected,
 )
+from manga_backend.kernel.notifications.events import MessageGivenUp
 from manga_backend.kernel.statistics.domain import slot_of
 from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal
 from manga_backend.kernel.statistics.types import Metric
@@ -95,6 +97,17 @@ def on_payment_refunded(event: PaymentRefunded) -> None:
 def on_payment_rejected(_event: PaymentRejected) -> None:
     """A refusal."""
     count(Metric.REJECTED)
+
+
+def on_question_decided(event: QuestionDecided) -> None:
+    """How many, and how long they waited."""
+    count(Metric.DECISIONS, label=event.kind)
+    count(Metric.DECISION_SECONDS, event.waited_seconds, label=event.kind)
+
+
+def on_message_given_up(_event: MessageGivenUp) -> None:
+    """One more that did not arrive."""
+    count(Metric.GIVEN_UP)
 
 
 def on_coupons_issued(event: CouponsIssued) -> None:

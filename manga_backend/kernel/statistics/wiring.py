@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.backoffice.service import cards
+from manga_backend.kernel.approvals.events import QuestionDecided
+from manga_backend.kernel.backoffice.service import cards, charts
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
 from manga_backend.kernel.memberships.events import SubscriptionChanged
 from manga_backend.kernel.money.coupons.events import CouponRedeemed, CouponsIssued
@@ -11,6 +12,7 @@ from manga_backend.kernel.money.payments.events import (
     PaymentRefunded,
     PaymentRejected,
 )
+from manga_backend.kernel.notifications.events import MessageGivenUp
 from manga_backend.kernel.statistics import admin, bot, permissions, routes, service
 from manga_backend.kernel.telegram.service.updates import commands
 from manga_backend.kernel.telegram.types import BotCommand
@@ -29,9 +31,12 @@ def init_app(app: App) -> None:
     listen(app, PaymentApproved, service.on_payment_approved)
     listen(app, PaymentRefunded, service.on_payment_refunded)
     listen(app, PaymentRejected, service.on_payment_rejected)
+    listen(app, QuestionDecided, service.on_question_decided)
+    listen(app, MessageGivenUp, service.on_message_given_up)
     listen(app, CouponsIssued, service.on_coupons_issued)
     listen(app, CouponRedeemed, service.on_coupon_redeemed)
     listen(app, SubscriptionChanged, service.on_subscription_changed)
     cards.register(app, permissions.READ_STATS, admin.cards)
+    charts.register(app, permissions.READ_STATS, admin.charts)
     commands.register(app, "stats", BotCommand(bot.stats, N_("Your numbers so far")))
     app.api.register_blueprint(routes.stats)

@@ -189,3 +189,57 @@ class TestChainHash:
 
     def test_the_order_of_keys_does_not(self) -> None:
         assert chain_hash(*self.BASE, {"a": 1, "b": 2}) == chain_hash(*self.BASE, {"b": 2, "a": 1})
+
+
+class TestVerify:
+    @pytest.fixture
+    def written(self, app: App) -> App:
+        with at_work(app):
+            for number in range(5):
+                record_audit(CLI, "test.done", "thing", number, after={"number": number})
+        return app
+
+    def tampered(self, app: App, statement: str) -> str:
+        """As somebody with the database's own rights does it; what the command says of it."""
+        with at_work(app) as current:
+            connection = current.connection()
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+                connection.exec_driver_sql(statement)
+            else:
+                triggers = connection.exec_driver_sql(
+                    "SELECT name, sql FROM sqlite_master"
+                    " WHERE tbl_name = 'audit_entries' AND type = 'trigger'"
+                ).all()
+                for name, _ in triggers:
+                    connection.exec_driver_sql(f"DROP TRIGGER {name}")
+                connection.exec_driver_sql(statement)
+                for _, sql in triggers:
+                    connection.exec_driver_sql(sql)
+        found = app.test_cli_runner().invoke(args=["audit", "verify"])
+        assert found.exit_code == 1
+        return found.output
+
+    def test_an_unbroken_chain_holds(self, written: App) -> None:
+        found = written.test_cli_runner().invoke(args=["audit", "verify"])
+        assert found.exit_code == 0
+        assert "5 rows" in found.output
+        assert "The chain holds." in found.output
+
+    def test_an_empty_one_holds(self, app: App) -> None:
+        assert app.test_cli_runner().invoke(args=["audit", "verify"]).exit_code == 0
+
+    def test_a_changed_row_is_named(self, written: App) -> None:
+        said = self.tampered(written, "UPDATE audit_entries SET actor_label = 'me' WHERE id = 3")
+        assert "row 3: it was changed" in said
+        assert said.count("WRONG") == 1
+
+    def test_a_row_that_was_taken_out_is_missed(self, written: App) -> None:
+        said = self.tampered(written, "DELETE FROM audit_entries WHERE id IN (2, 3)")
+        assert "row 4: rows 2 to 3 are missing" in said
+
+    def test_a_hash_that_was_made_to_fit_breaks_the_next(self, written: App) -> None:
+        fake = "0" * 63 + "1"
+        said = self.tampered(written, f"UPDATE audit_entries SET hash = '{fake}' WHERE id = 2")
+        assert "row 2: it was changed" in said
+        assert "row 3: it does not follow" in said

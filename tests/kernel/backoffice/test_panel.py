@@ -43,6 +43,10 @@ class Panel:
         self.signed_in = answer.status_code == 302
         self.refused_with = answer.status_code
 
+    def token_of(self, path: str) -> str:
+        """The CSRF token of a page."""
+        return csrf_token(self.get(path).text)
+
     def get(self, path: str) -> Any:
         return self.client.get(path)
 

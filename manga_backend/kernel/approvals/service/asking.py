@@ -145,6 +145,11 @@ def described(approval: Approval) -> Question:
     return Question(question.title, [*question.facts, Fact(gettext("Approved by"), words)])
 
 
+def is_clear(approval: Approval) -> bool:
+    """Whether nothing speaks against it."""
+    return subjects[approval.kind].is_clear(approval.subject_id)
+
+
 def first_choice(approval: Approval) -> str:
     """What the first of two admins approved, in the language of the moment."""
     option = find_option(approval)

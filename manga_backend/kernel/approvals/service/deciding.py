@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from sqlalchemy import update
 
@@ -15,6 +16,7 @@ from manga_backend.kernel.approvals.errors import (
     OptionGone,
     SecondAdminNeeded,
 )
+from manga_backend.kernel.approvals.events import QuestionDecided
 from manga_backend.kernel.approvals.messages import (
     DECIDED,
     KIND,
@@ -25,6 +27,7 @@ from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.service.asking import (
     find_option,
     first_choice,
+    is_clear,
     refresh_question,
     subjects,
     written,
@@ -41,6 +44,7 @@ from manga_backend.kernel.notifications.service.outbox import (
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.events import publish
 from manga_backend.kit.settings import CoreSettings, settings
 
 
@@ -59,7 +63,7 @@ def decide(
     the name of whoever decided. What two must approve stays pending after the first of them, and
     SecondAdminNeeded if it is the same again. ApprovalNotFound for an unknown id. `option` is the
     key of another way to approve; OptionGone when it is not offered any more, OptionDiffers when
-    the first of two approved in another way.
+    the first of two approved in another way. Publishes QuestionDecided.
     """
     state = State.APPROVED if decision is Decision.APPROVE else State.REJECTED
     current = session()
@@ -91,6 +95,8 @@ def decide(
     else:
         subject.reject(approval.subject_id, actor, reason)
     _tell_admins(approval)
+    waited = clock.now() - approval.created_at
+    publish(QuestionDecided(kind=approval.kind, waited_seconds=int(waited.total_seconds())))
     record_audit(
         actor,
         f"{approval.kind}.{state.value}",
@@ -100,6 +106,19 @@ def decide(
         after={"state": state.value, "reason": reason} | ({"option": option} if option else {}),
     )
     return approval
+
+
+def approve_clear(shown: Collection[uuid.UUID], actor: Actor) -> int:
+    """Approve those of these questions that nothing speaks against; returns how many. What was
+    decided meanwhile, or is not clear any more, is left alone. Each is a decision of its own."""
+    done = 0
+    for approval_id in sorted(shown):
+        approval = queries.lock_pending(approval_id)
+        if approval is None or not is_clear(approval):
+            continue
+        decide(approval_id, Decision.APPROVE, actor)
+        done += 1
+    return done
 
 
 def _check_option(approval: Approval, option: str | None) -> None:

@@ -238,6 +238,14 @@ def end_all_sessions(user_id: int, actor: Actor, actor_role: Role) -> int:
     return ended
 
 
+def reset_second_factor(user_id: int, actor: Actor, actor_role: Role) -> None:
+    """For whoever lost the authenticator and the recovery codes: a password is enough again, and
+    all sessions end. RoleTooHigh. Audited."""
+    _may_touch(lock_user(user_id), actor, actor_role)
+    end_sessions(user_id, EndReason.ENDED_BY_ADMIN)
+    second_factor.turn_off(user_id, actor)
+
+
 def set_role(user_id: int, role: Role, actor: Actor, actor_role: Role) -> None:
     """Give a role of at most one's own; panel and token sessions end, so that none keeps the old
     one. RoleTooHigh."""

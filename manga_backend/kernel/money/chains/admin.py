@@ -12,7 +12,7 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     current_visitor,
-    require_right,
+    require_proof,
 )
 from manga_backend.kernel.money.chains import queries
 from manga_backend.kernel.money.chains.permissions import CHANGE_ADDRESSES, READ_ADDRESSES
@@ -39,7 +39,7 @@ class AddressesView(PanelView):
 
     @expose("/<chosen>", methods=("POST",))
     def change(self, chosen: str) -> Any:
-        require_right(CHANGE_ADDRESSES)
+        require_proof(CHANGE_ADDRESSES)
         try:
             network = Network(chosen)
         except ValueError:

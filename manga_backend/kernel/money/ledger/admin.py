@@ -7,14 +7,17 @@ from typing import Any
 
 from flask import abort, redirect, request, url_for
 from flask_admin import expose
+from sqlalchemy import Select
 
 from manga_backend.kernel.backoffice.admin import (
     ListView,
     PanelView,
     act,
     actor,
+    require_proof,
     tell,
 )
+from manga_backend.kernel.backoffice.types import Person
 from manga_backend.kernel.identity.queries import find_user_by_username
 from manga_backend.kernel.money.ledger import queries, service
 from manga_backend.kernel.money.ledger.permissions import CORRECT_WALLETS, READ_LEDGER
@@ -29,14 +32,21 @@ class AccountsView(ListView):
 
     permission = READ_LEDGER
     group = "money"
+    user_columns = ("currency", "balance", "debits_pending")
     column_list = (
-        *("code", "kind", "currency", "user_id"),
+        *("code", "kind", "currency", "user_id", "balance"),
         *("debits_posted", "credits_posted", "debits_pending", "credits_pending"),
     )
     column_default_sort = ("id", True)
     column_searchable_list = ("code",)
     column_filters = ("kind", "currency", "user_id")
-    money_columns = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
+    money_columns = (
+        "balance",
+        "debits_posted",
+        "credits_posted",
+        "debits_pending",
+        "credits_pending",
+    )
     column_details_list = column_list
 
     @property
@@ -47,6 +57,7 @@ class AccountsView(ListView):
             "kind": gettext("Kind"),
             "currency": gettext("Currency"),
             "user_id": gettext("User"),
+            "balance": gettext("Balance"),
             "debits_posted": gettext("Debits"),
             "credits_posted": gettext("Credits"),
             "debits_pending": gettext("Reserved debits"),
@@ -59,6 +70,7 @@ class TransfersView(ListView):
 
     permission = READ_LEDGER
     group = "money"
+    user_columns = ("created_at", "kind", "state", "amount", "currency", "subject")
     column_list = (
         *("created_at", "kind", "state", "amount", "currency"),
         *("debit_account_id", "credit_account_id", "subject"),
@@ -67,6 +79,11 @@ class TransfersView(ListView):
     column_searchable_list = ("key", "subject")
     column_filters = ("kind", "state", "currency", "debit_account_id", "credit_account_id")
     column_details_list = (*column_list, "key", "note", "actor", "settled_at")
+
+    def of_user(self, user: Person) -> Select[Any]:
+        """What went into and out of the wallets."""
+        return queries.transfers_of_wallets(user.id)
+
     money_columns = ("amount",)
 
     @property
@@ -97,6 +114,7 @@ class WalletsView(PanelView):
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:
         if request.method == "POST":
+            require_proof(CORRECT_WALLETS)
             self._correct()
             return redirect(url_for(".index", username=request.form.get("username", "")))
         user = find_user_by_username(request.args.get("username", ""))

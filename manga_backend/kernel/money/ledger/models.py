@@ -61,6 +61,11 @@ class Account(Model):
     credits_pending: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime]
 
+    @property
+    def balance(self) -> int:
+        """What it holds, in minor units."""
+        return self.credits_posted - self.debits_posted
+
 
 class Transfer(Model):
     """An amount from one account to another, never half of it. Only its state changes, once."""

@@ -99,6 +99,14 @@ def wallet_transfers(user_id: int) -> Select[Any]:
     )
 
 
+def transfers_of_wallets(user_id: int) -> Select[Any]:
+    """What went into and out of a user's wallets."""
+    own = select(Account.id).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    return select(Transfer).where(
+        or_(Transfer.credit_account_id.in_(own), Transfer.debit_account_id.in_(own))
+    )
+
+
 def get_transfer(key: str) -> Transfer:
     """By its key, as it stands in the database now; TransferNotFound."""
     found = session().scalar(

@@ -13,7 +13,7 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     current_visitor,
-    require_right,
+    require_proof,
     tell,
 )
 from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
@@ -34,11 +34,12 @@ class PaymentsView(ListView):
 
     permission = READ_PAYMENTS
     group = "money"
+    user_columns = ("submitted_at", "method", "status", "amount", "tx_hash", "reason")
     column_list = ("submitted_at", "method", "status", "amount", "network", "tx_hash", "decided_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("submitted_at", "decided_at")
     column_searchable_list = ("tx_hash",)
-    column_filters = ("status", "method", "network")
+    column_filters = ("status", "method", "network", "user_id")
     column_details_list = (
         *("id", "user_id", "method", "status", "amount", "network", "tx_hash", "submitted_at"),
         *("decided_at", "decided_by_label", "reason"),
@@ -56,7 +57,7 @@ class PaymentsView(ListView):
 
     @expose("/refund/<uuid:payment_id>", methods=("POST",))
     def refund(self, payment_id: uuid.UUID) -> Any:
-        require_right(REFUND)
+        require_proof(REFUND)
         reason = request.form.get("reason", "").strip()[:MAX_REASON]
         if reason:
             act(lambda: refund(payment_id, actor(), reason))
@@ -87,6 +88,7 @@ class InvoicesView(ListView):
 
     permission = READ_PAYMENTS
     group = "money"
+    user_columns = ("created_at", "item_code", "status", "amount", "paid_at")
     column_list = ("created_at", "user_id", "product", "item_code", "status", "amount", "paid_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "paid_at")

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from manga_backend.kernel.notifications.domain import next_attempt
+from manga_backend.kernel.notifications.events import MessageGivenUp
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.queries import WAITING
 from manga_backend.kernel.notifications.types import Channel, Outgoing, Priority, Sent, Status
@@ -28,6 +29,7 @@ from manga_backend.kernel.telegram.service.chats import note_enabled, note_reach
 from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit import clock
 from manga_backend.kit.db import Prepared, read_in_index_order, session, write_one, write_prepared
+from manga_backend.kit.events import publish
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
@@ -224,8 +226,9 @@ def note_reached(sent_ids: Collection[int]) -> None:
 
 
 def record_refused(out: Outgoing, why: str) -> None:
-    """It will never leave: refused for good."""
-    _record(out, status=Status.DEAD, last_error=why[:500])
+    """It will never leave: refused for good. Publishes MessageGivenUp."""
+    if _record(out, status=Status.DEAD, last_error=why[:500]):
+        publish(MessageGivenUp(notification_id=out.id))
 
 
 def record_unreachable(out: Outgoing, state: Reachability, why: str) -> None:
@@ -235,12 +238,13 @@ def record_unreachable(out: Outgoing, state: Reachability, why: str) -> None:
 
 
 def record_failed(out: Outgoing, why: str) -> None:
-    """It may leave later: tried again with back-off, given up after 24 h. Nothing when the lease
-    is another's by now."""
+    """It may leave later: tried again with back-off, given up after 24 h: MessageGivenUp is
+    published then. Nothing when the lease is another's by now."""
     row = session().get_one(Notification, out.id, populate_existing=True)
     again = next_attempt(row.attempts, row.created_at, clock.now())
     if again is None:
-        _end_lease(out, status=Status.DEAD, last_error=why[:500])
+        if _end_lease(out, status=Status.DEAD, last_error=why[:500]):
+            publish(MessageGivenUp(notification_id=out.id))
     else:
         _end_lease(out, status=Status.FAILED, due_at=again, last_error=why[:500])
 
@@ -288,9 +292,9 @@ def retry_failed_now() -> None:
     )
 
 
-def _end_lease(out: Outgoing, **values: Any) -> None:
+def _end_lease(out: Outgoing, **values: Any) -> bool:
     """Change a row as long as the lease is still the one of this claim."""
-    session().execute(
+    done = session().execute(
         update(Notification)
         .where(
             Notification.id == out.id,
@@ -300,15 +304,17 @@ def _end_lease(out: Outgoing, **values: Any) -> None:
         .values(**values)
     )
     _free_later_edits(out)
+    return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
-def _record(out: Outgoing, **values: Any) -> None:
-    session().execute(
+def _record(out: Outgoing, **values: Any) -> bool:
+    done = session().execute(
         update(Notification)
         .where(Notification.id == out.id, Notification.status.in_(WAITING))
         .values(**values)
     )
     _free_later_edits(out)
+    return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
 def _free_later_edits(out: Outgoing) -> None:

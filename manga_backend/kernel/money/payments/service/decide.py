@@ -91,6 +91,13 @@ class PaymentSubject:
         payment = queries.get_payment(uuid.UUID(subject_id))
         return is_large(payment)
 
+    def is_clear(self, subject_id: str) -> bool:
+        """The chain says that all is right, for good, and it is no large sum."""
+        payment = queries.get_payment(uuid.UUID(subject_id))
+        seen = payment.verification or {}
+        doubts = seen.get("belongs_to_another_intent") or seen.get("late") or is_large(payment)
+        return seen.get("verdict") == Verdict.MATCH and bool(seen.get("final")) and not doubts
+
     def find_option(self, subject_id: str) -> Option | None:
         """A shorter plan, when less than the price came."""
         payment = queries.get_payment(uuid.UUID(subject_id))

@@ -1,0 +1,3 @@
+"""Rights over operations."""
+
+READ_RUNS = "operations:run:read"
