@@ -18,7 +18,7 @@ from manga_backend.kit import db as database
 from manga_backend.kit.http import choose_request_id
 from manga_backend.kit.principal import mark_public, unmarked
 from manga_backend.kit.problems import Api
-from manga_backend.kit.settings import ROOT, CoreSettings
+from manga_backend.kit.settings import ROOT, CoreSettings, refresh
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,8 @@ def refuse_unmarked_routes(app: App) -> None:
 
 
 def _begin() -> None:
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        refresh()
     request.environ["manga.request_id"] = choose_request_id()
     if "\x00" in request.path:
         abort(404)

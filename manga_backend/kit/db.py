@@ -259,6 +259,12 @@ def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | 
     raise AssertionError("unreachable")
 
 
+def read_all(statement: Executable) -> list[RowMapping]:
+    """All rows of one statement on the autocommit engine, whatever transaction runs here."""
+    with db.engines[READS].connect() as connection:
+        return list(connection.execute(statement).mappings())
+
+
 _PREPARED = "kit.prepared"
 _NUMBERED = asyncpg.dialect()  # type: ignore[no-untyped-call]  # the one that writes $1, $2 …
 

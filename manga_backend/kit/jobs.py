@@ -27,7 +27,7 @@ from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
 from manga_backend.kit.registry import Registry
-from manga_backend.kit.settings import CoreSettings, settings
+from manga_backend.kit.settings import CoreSettings, refresh, settings
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,7 @@ def run(name: str) -> None:
     if redis_broker is not None:
         redis_broker.woken(name)
     with current_app._get_current_object().app_context():  # type: ignore[attr-defined]
+        refresh()
         jobs[name]()
 
 
@@ -213,6 +214,7 @@ def run_schedule(name: str) -> None:
     started, begun = clock.now(), time.monotonic()
     error: str | None = None
     try:
+        refresh()
         jobs[schedules[name].job]()
     except Exception as fault:
         log.exception("scheduled %s failed", name)

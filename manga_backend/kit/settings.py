@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +16,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environs
 from dotenv import dotenv_values
-from flask import current_app
+from flask import Flask, current_app
 from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -30,6 +34,17 @@ SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "ADMIN_SECRET")
 class SettingsError(Exception):
     """The environment can't be used; the message names every setting that is wrong."""
 
+    problems: Mapping[str, str] = {}
+    """The same by name."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the settings were made of, so that a few of them can be made anew while the app runs."""
+
+    values: Mapping[str, str] = field(repr=False)
+    loaders: tuple[Any, ...]
+
 
 class Env(environs.Env):
     """Reads one mapping of names to texts and collects problems until `finish()`."""
@@ -38,6 +53,8 @@ class Env(environs.Env):
         super().__init__(eager=False)
         self._mapping = values
         self._problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        """By name, once `finish()` was called."""
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         # An empty variable means "not set": `.env.example` lists every name with nothing after it.
@@ -78,6 +95,7 @@ class Env(environs.Env):
         except environs.EnvError as error:
             for name, texts in getattr(error, "error_messages", {}).items():
                 problems.setdefault(name, " ".join(map(str, texts)))
+        self.problems = problems
         if problems:
             lines = "\n".join(f"  {name}: {text}" for name, text in sorted(problems.items()))
             raise SettingsError(f"The settings are not usable:\n{lines}")
@@ -314,10 +332,11 @@ def load_settings(
             found.update({name: kept[name] for name in missing if name in kept})
     env = Env(found)
     core = load_core(env, found)
+    loaders = tuple(loaders)
     for name in core.products:
         if name != "all" and name not in products:
             env.complain("PRODUCTS", f"there is no {name!r}; there is {', '.join(products)}")
-    bag: dict[type, Any] = {CoreSettings: core}
+    bag: dict[type, Any] = {CoreSettings: core, Origin: Origin(found, loaders)}
     for loader in loaders:
         loaded = loader(env, core)
         bag[type(loaded)] = loaded
@@ -329,3 +348,64 @@ def settings(kind: type[T]) -> T:
     """The current app's settings of one kind."""
     found: T = current_app.extensions["settings"][kind]
     return found
+
+
+# ---- changed while the app runs ---------------------------------------------------------------
+
+REFRESH_SECONDS = 5
+_CHANGES = "settings.changes"
+
+ChangesSource = Callable[[], Mapping[str, str]]
+
+
+@dataclass
+class _Changes:
+    """What was applied last, and when it was looked for."""
+
+    source: ChangesSource
+    applied: Mapping[str, str] = field(default_factory=dict)
+    looked_at: float = -REFRESH_SECONDS
+
+
+def take_changes_from(app: Flask, source: ChangesSource) -> None:
+    """Names and values that win over the environment come from here."""
+    app.extensions[_CHANGES] = _Changes(source)
+
+
+def refresh(*, at_once: bool = False) -> None:
+    """Take changed settings over, looking for them every REFRESH_SECONDS at most. Called where work
+    begins: by requests, jobs, and the loop that reads Telegram. When the source is away, or what it
+    says can't be used, all stays as it is."""
+    changes: _Changes = current_app.extensions[_CHANGES]
+    now = time.monotonic()
+    if not at_once and now - changes.looked_at < REFRESH_SECONDS:
+        return
+    changes.looked_at = now
+    try:
+        found = dict(changes.source())
+        if found != changes.applied:
+            current_app.extensions["settings"].update(with_changes(found))
+            changes.applied = found
+    except Exception:
+        log.exception("changed settings could not be taken over")
+
+
+def with_changes(changes: Mapping[str, str]) -> dict[type, Any]:
+    """The settings of all packages as they would be with these changes; SettingsError."""
+    bag = current_app.extensions["settings"]
+    origin: Origin = bag[Origin]
+    env = Env({**origin.values, **changes})
+    core: CoreSettings = bag[CoreSettings]
+    made = [loader(env, core) for loader in origin.loaders]
+    try:
+        env.finish()
+    except SettingsError as error:
+        error.problems = env.problems
+        raise
+    return {type(one): one for one in made}
+
+
+def value_of(name: str) -> str:
+    """What a setting was given in the environment; empty when it was not."""
+    origin: Origin = current_app.extensions["settings"][Origin]
+    return str(origin.values.get(name) or "")

@@ -71,12 +71,12 @@ def start(tmp_path: Path) -> Iterator[Callable[[type[Process], dict[str, str]], 
 
 
 @pytest.fixture
-def make_admin(settings: dict[str, str]) -> Callable[[str], None]:
-    """Open an account of role admin on the deployment's database."""
+def make_admin(settings: dict[str, str]) -> Callable[..., None]:
+    """Open an account of role admin, or another, on the deployment's database."""
 
-    def make(username: str) -> None:
+    def make(username: str, role: Role = Role.ADMIN) -> None:
         app = create_app(settings)
         with app.app_context(), transaction():
-            register(username, PASSWORD, None, role=Role.ADMIN)
+            register(username, PASSWORD, None, role=role)
 
     return make

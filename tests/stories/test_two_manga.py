@@ -43,7 +43,7 @@ def test_reader_pays_and_reads(api: Api) -> None:
         assert "Approved" in told.html
         assert f"telegram:{ADMIN_IDS[0]}" in told.html
         assert told.reply_markup is None
-    assert "Payment approved" in api.question(LOG_CHANNEL, tx_hash).html
+    assert "Payment: Approved" in api.question(LOG_CHANNEL, tx_hash).html
     assert "accepted" in api.question(reader.telegram_id, "accepted").html
     assert "already" in api.press_again(ADMIN_IDS[1], tx_hash, "reject").lower()
 

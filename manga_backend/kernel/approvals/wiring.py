@@ -9,7 +9,7 @@ from manga_backend.kernel.approvals.service import asking
 from manga_backend.kernel.approvals.types import OPTION, Decision
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import cards
-from manga_backend.kernel.operations.service import alarm_sinks
+from manga_backend.kernel.operations.service import alarm_sinks, changeable
 from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand
@@ -23,6 +23,12 @@ from manga_backend.kit.principal import grants
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
+    changeable.register(app, "FOUR_EYES_ABOVE", N_("Two admins must approve above so many USDT"))
+    changeable.register(
+        app,
+        "APPROVAL_REMINDER_MINUTES",
+        N_("Minutes until an undecided question is asked again; 0: never"),
+    )
     grants.register(app, permissions.READ_DESK, "support")
     grants.register(app, permissions.DECIDE, "admin")
     presses.register(app, Decision.APPROVE.value, bot.approve)

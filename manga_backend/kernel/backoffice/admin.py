@@ -36,8 +36,17 @@ from sqlalchemy import Select, select
 from manga_backend.kernel.backoffice.domain import csv_lines
 from manga_backend.kernel.backoffice.messages import GROUPS, WORDS, word_of
 from manga_backend.kernel.backoffice.models import AuditEntry
-from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, EXPORT_LISTS, READ_AUDIT
-from manga_backend.kernel.backoffice.service import cards, charts, gates, record_audit
+from manga_backend.kernel.backoffice.permissions import (
+    ENTER_PANEL,
+    EXPORT_LISTS,
+    READ_AUDIT,
+)
+from manga_backend.kernel.backoffice.service import (
+    cards,
+    charts,
+    gates,
+    record_audit,
+)
 from manga_backend.kernel.backoffice.types import Actor, Channel, MenuItem, Person, Section, Visitor
 from manga_backend.kit import clock
 from manga_backend.kit.db import MAX_ID, Model, db, reading, rollback, transaction

@@ -18,11 +18,11 @@ from manga_backend.kernel.notifications.permissions import (
 )
 from manga_backend.kernel.notifications.queries import count_waiting_for
 from manga_backend.kernel.notifications.service import outbox
-from manga_backend.kernel.operations.service import sweepers
+from manga_backend.kernel.operations.service import changeable, sweepers
 from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.leader import Stop, add_duty
@@ -34,6 +34,7 @@ MOST_REPLIES_WAITING = 10
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
+    changeable.register(app, "NOTIFICATION_RETENTION_DAYS", N_("Days that messages are kept"))
     for right in (READ_INBOX, CLEAR_INBOX, REGISTER_DEVICE):
         grants.register(app, right, "user")
     grants.register(app, READ_OUTBOX, "support")

@@ -1,10 +1,25 @@
-"""Scheduled work in the panel."""
+"""Scheduled work, and settings that may change, in the panel."""
 
 from __future__ import annotations
 
-from manga_backend.kernel.backoffice.admin import ListView
-from manga_backend.kernel.operations.permissions import READ_RUNS
+from typing import Any
+
+from flask import redirect, request, url_for
+from flask_admin import expose
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    PanelView,
+    act,
+    actor,
+    current_visitor,
+    require_proof,
+)
+from manga_backend.kernel.operations.permissions import CHANGE_SETTINGS, READ_RUNS, READ_SETTINGS
+from manga_backend.kernel.operations.queries import list_changed
+from manga_backend.kernel.operations.service import change_setting, changeable
 from manga_backend.kit.i18n import gettext
+from manga_backend.kit.settings import value_of
 
 
 class RunsView(ListView):
@@ -28,3 +43,26 @@ class RunsView(ListView):
             "duration_ms": gettext("Took, ms"),
             "error": gettext("What went wrong"),
         }
+
+
+class SettingsView(PanelView):
+    """Settings that count from the moment that they are changed."""
+
+    permission = READ_SETTINGS
+    group = "system"
+
+    @expose("/")
+    def index(self) -> Any:
+        changed = list_changed()
+        rows = [
+            (name, gettext(meaning), changed.get(name), value_of(name))
+            for name, meaning in changeable.items()
+        ]
+        may_change = current_visitor().can(CHANGE_SETTINGS)
+        return self.render("backoffice/settings.html", rows=rows, may_change=may_change)
+
+    @expose("/<chosen>", methods=("POST",))
+    def change(self, chosen: str) -> Any:
+        require_proof(CHANGE_SETTINGS)
+        act(lambda: change_setting(chosen, request.form.get("value", "")[:200], actor()))
+        return redirect(url_for(".index"))

@@ -1,23 +1,30 @@
-"""Readiness: each part of the deployment is asked, none may hang or raise. Who hears alarms."""
+"""Readiness: each part of the deployment is asked, none may hang or raise. Who hears alarms.
+Changing settings while the app runs."""
 
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, partial
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from redis import RedisError
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor
+from manga_backend.kernel.operations import queries
+from manga_backend.kernel.operations.models import ChangedSetting
 from manga_backend.kernel.operations.types import Check, Checker
+from manga_backend.kit import clock
 from manga_backend.kit.alarms import Alarm, Tell
-from manga_backend.kit.db import READS, db
+from manga_backend.kit.db import READS, after_commit, db, serialize_on, session
 from manga_backend.kit.jobs import broker
 from manga_backend.kit.leader import Duty
+from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry
-from manga_backend.kit.settings import ROOT
+from manga_backend.kit.settings import ROOT, SettingsError, refresh, with_changes
 
 log = logging.getLogger(__name__)
 
@@ -91,3 +98,45 @@ def sound(alarm: Alarm) -> None:
     """Hand one fault to every sink; run by the alarm thread."""
     for _name, tell in alarm_sinks.items():
         tell(alarm)
+
+
+# ---- settings that may change ------------------------------------------------------------------
+
+changeable: Registry[str] = Registry("operations.changeable")
+"""Settings that may be changed in the panel, by their names in the environment; with what they
+mean, to be translated."""
+
+
+def change_setting(name: str, typed: str, actor: Actor) -> bool:
+    """From now on this value wins over the environment's; empty: the environment's counts again.
+    False when nothing changes. Other processes follow within kit.settings.REFRESH_SECONDS.
+
+    InvalidInput with what is wrong with it, beside the others as they are. Audited.
+    """
+    if name not in dict(changeable.items()):
+        raise InvalidInput({"name": [name]})
+    serialize_on("changed_settings")
+    changes = {row.name: row.value for row in queries.list_changed().values()}
+    before = changes.get(name, "")
+    value = typed.strip()
+    if value == before:
+        return False
+    changes.pop(name, None)
+    try:
+        with_changes({**changes, name: value} if value else changes)
+    except SettingsError as error:
+        raise InvalidInput({"value": list(error.problems.values())}) from None
+    current = session()
+    current.execute(delete(ChangedSetting).where(ChangedSetting.name == name))
+    if value:
+        current.add(
+            ChangedSetting(
+                name=name, value=value, changed_at=clock.now(), changed_by_label=actor.label
+            )
+        )
+    current.flush()
+    record_audit(
+        actor, "setting.changed", "setting", name, before={"value": before}, after={"value": value}
+    )
+    after_commit(partial(refresh, at_once=True))
+    return True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from manga_backend.kernel.backoffice.admin import add_view
-from manga_backend.kernel.operations import admin, cli, permissions, routes, service
+from manga_backend.kernel.operations import admin, cli, permissions, queries, routes, service
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.jobs import ScheduledRun
 from manga_backend.kit.principal import grants
-from manga_backend.kit.settings import CoreSettings
+from manga_backend.kit.settings import CoreSettings, take_changes_from
 
 
 def init_app(app: App) -> None:
@@ -20,7 +20,12 @@ def init_app(app: App) -> None:
     app.api.register_blueprint(routes.health)
     app.cli.add_command(cli.worker)
     grants.register(app, permissions.READ_RUNS, "admin")
+    grants.register(app, permissions.READ_SETTINGS, "admin")
+    grants.register(app, permissions.CHANGE_SETTINGS, "superuser")
+    take_changes_from(app, queries.read_changes)
     runs = gettext_lazy("Scheduled runs")
     add_view(app, admin.RunsView(ScheduledRun, runs, "panel_runs"))
+    names = gettext_lazy("Settings")
+    add_view(app, admin.SettingsView(names, endpoint="panel_settings", url="/admin/settings"))
     core = app.extensions["settings"][CoreSettings]
     alarms.install(app, core, service.sound, lambda: service.check_database().ok)

@@ -15,9 +15,9 @@ from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP, 
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, VERIFY
-from manga_backend.kernel.operations.service import checks
+from manga_backend.kernel.operations.service import changeable, checks
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.principal import grants
@@ -25,6 +25,9 @@ from manga_backend.kit.principal import grants
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
+    changeable.register(
+        app, "AUTO_APPROVE", N_("intent: an exact amount that was promised needs no admin")
+    )
     grants.register(app, permissions.PAY, "user")
     grants.register(app, permissions.READ_OWN_PAYMENTS, "user")
     grants.register(app, permissions.READ_PAYMENTS, "support")

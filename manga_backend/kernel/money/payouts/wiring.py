@@ -14,8 +14,9 @@ from manga_backend.kernel.money.payouts.models import Payout
 from manga_backend.kernel.money.payouts.service.decide import PayoutSubject
 from manga_backend.kernel.money.payouts.service.sending import SEND, settle
 from manga_backend.kernel.money.payouts.service.steps import KIND
+from manga_backend.kernel.operations.service import changeable
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import gettext_lazy
+from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.principal import grants
@@ -23,6 +24,12 @@ from manga_backend.kit.principal import grants
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
+    changeable.register(app, "WITHDRAW_BY", N_("Who sends withdrawals: off, gateway or hand"))
+    changeable.register(app, "WITHDRAW_MIN", N_("The least that a withdrawal may be, in USDT"))
+    changeable.register(app, "WITHDRAW_MAX", N_("The most that a withdrawal may be, in USDT"))
+    changeable.register(
+        app, "WITHDRAW_APPROVAL_ABOVE", N_("Withdrawals above so many USDT ask an admin")
+    )
     grants.register(app, permissions.WITHDRAW, "user")
     grants.register(app, permissions.READ_OWN_PAYOUTS, "user")
     grants.register(app, permissions.READ_PAYOUTS, "support")

@@ -32,6 +32,7 @@ from manga_backend.kit.http import made_storable
 from manga_backend.kit.i18n import gettext, in_language, supported
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry
+from manga_backend.kit.settings import refresh
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def handle_update(update_id: int) -> Answer | None:
     and is its answer. A fault rolls the work back, is counted and logged, and is tried again up to
     3 times; it never stops the updates after it.
     """
+    refresh()
     try:
         with transaction() as current:
             row = current.scalar(
