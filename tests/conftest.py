@@ -147,8 +147,9 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory, bot: BotApiStandIn) -> D
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def deployment(request: pytest.FixtureRequest) -> Deployment:
-    """Each test runs on both databases."""
+def deployment(request: pytest.FixtureRequest, bot: BotApiStandIn) -> Deployment:
+    """Each test runs on both databases; what was pressed in the one before is not delivered."""
+    bot.forget_updates()
     name = "on_sqlite" if request.param == "sqlite" else "on_postgres"
     found: Deployment = request.getfixturevalue(name)
     found.reset()
@@ -162,8 +163,9 @@ def app(deployment: Deployment) -> App:
 
 
 @pytest.fixture
-def pg_app(on_postgres: Deployment) -> App:
+def pg_app(on_postgres: Deployment, bot: BotApiStandIn) -> App:
     """PostgreSQL alone: for what only many connections at once can show."""
+    bot.forget_updates()
     on_postgres.reset()
     return on_postgres.app
 

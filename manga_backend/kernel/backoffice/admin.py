@@ -118,11 +118,12 @@ def guard_form() -> None:
 class PanelView(BaseView):
     """A view for visitors who hold `permission`; every POST needs its CSRF token.
 
-    `group` is where it stands in the menu (messages.GROUPS).
+    `group` is where it stands in the menu (messages.GROUPS), the lowest `place` first.
     """
 
     permission = ENTER_PANEL
     group = ""
+    place = 50
 
     def is_accessible(self) -> bool:
         found = visitor()
@@ -478,7 +479,8 @@ def sections_about(user: Person) -> list[Section]:
 def menu(current: BaseView | None) -> list[tuple[str, list[MenuItem]]]:
     """What this visitor may open, by group; what stands outside of groups has no title."""
     by_group: dict[str, list[MenuItem]] = {"": [], **{group: [] for group in GROUPS}}
-    for view in current_app.extensions[_PANEL]._views:
+    views = current_app.extensions[_PANEL]._views
+    for view in sorted(views, key=lambda view: getattr(view, "place", 0)):
         if view.is_accessible() and view.is_visible():
             item = MenuItem(
                 str(view.name), url_for(f"{view.endpoint}.{view._default_view}"), view is current

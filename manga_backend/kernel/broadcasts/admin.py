@@ -46,6 +46,7 @@ class BroadcastsView(PanelView):
 
     permission = READ_BROADCASTS
     group = "messages"
+    place = 1
 
     def render(self, template: str, **kwargs: Any) -> Any:
         kwargs["state_names"] = {k: gettext(v) for k, v in messages.STATE_NAMES.items()}

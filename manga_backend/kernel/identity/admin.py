@@ -252,6 +252,7 @@ class UsersView(ListView):
 
     permission = READ_USERS
     group = "people"
+    place = 1
     column_list = ("username", "telegram_id", "role", "created_at", "banned_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "banned_at")

@@ -56,6 +56,7 @@ class SubscriptionsView(ListView):
 
     permission = GIVE_DAYS
     group = "people"
+    place = 2
     user_columns = ("product", "plan_code", "started_at", "expires_at")
     column_list = ("user_id", "product", "plan_code", "started_at", "expires_at")
     column_default_sort = ("expires_at", True)
@@ -114,6 +115,7 @@ class PlansView(PanelView):
 
     permission = READ_PLANS
     group = "sale"
+    place = 1
 
     @expose("/")
     def index(self) -> Any:
@@ -210,6 +212,7 @@ class IssueCouponsView(PanelView):
 
     permission = ISSUE_COUPONS
     group = "sale"
+    place = 2
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:

@@ -50,6 +50,7 @@ class SettingsView(PanelView):
 
     permission = READ_SETTINGS
     group = "system"
+    place = 1
 
     @expose("/")
     def index(self) -> Any:

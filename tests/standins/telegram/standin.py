@@ -187,6 +187,10 @@ class BotApiStandIn(Acts):
         """The content of a document that the bot sent."""
         return self._state.files[file_id]
 
+    def forget_updates(self) -> None:
+        """What nobody has confirmed is not delivered any more, as with drop_pending_updates."""
+        self._state.updates.forget_all()
+
     def pending_updates(self) -> int:
         with self._state.monitor:
             self._state.updates.expire()

@@ -13,6 +13,7 @@ class CouponsView(ListView):
 
     permission = READ_COUPONS
     group = "sale"
+    place = 3
     column_list = ("code", "batch_id", "days", "uses", "max_uses", "expires_at", "created_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "expires_at", "uses")

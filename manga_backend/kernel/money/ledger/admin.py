@@ -32,6 +32,7 @@ class AccountsView(ListView):
 
     permission = READ_LEDGER
     group = "money"
+    place = 8
     user_columns = ("currency", "balance", "debits_pending")
     column_list = (
         *("code", "kind", "currency", "user_id", "balance"),
@@ -70,6 +71,7 @@ class TransfersView(ListView):
 
     permission = READ_LEDGER
     group = "money"
+    place = 9
     user_columns = ("created_at", "kind", "state", "amount", "currency", "subject")
     column_list = (
         *("created_at", "kind", "state", "amount", "currency"),
@@ -110,6 +112,7 @@ class WalletsView(PanelView):
 
     permission = CORRECT_WALLETS
     group = "money"
+    place = 5
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> Any:

@@ -34,6 +34,7 @@ class PaymentsView(ListView):
 
     permission = READ_PAYMENTS
     group = "money"
+    place = 1
     user_columns = ("submitted_at", "method", "status", "amount", "tx_hash", "reason")
     column_list = ("submitted_at", "method", "status", "amount", "network", "tx_hash", "decided_at")
     column_default_sort = ("id", True)
@@ -88,6 +89,7 @@ class InvoicesView(ListView):
 
     permission = READ_PAYMENTS
     group = "money"
+    place = 3
     user_columns = ("created_at", "item_code", "status", "amount", "paid_at")
     column_list = ("created_at", "user_id", "product", "item_code", "status", "amount", "paid_at")
     column_default_sort = ("id", True)
@@ -118,6 +120,7 @@ class ChainTransfersView(ListView):
 
     permission = READ_PAYMENTS
     group = "money"
+    place = 4
     column_list = ("block_time", "network", "amount", "sender", "tx_hash", "payment_id")
     column_default_sort = ("id", True)
     column_sortable_list = ("block_time",)

@@ -36,6 +36,7 @@ class PayoutsView(ListView):
 
     permission = READ_PAYOUTS
     group = "money"
+    place = 2
     user_columns = ("requested_at", "status", "amount", "network", "address")
     column_list = ("requested_at", "user_id", "status", "amount", "network", "address", "problem")
     column_default_sort = ("id", True)
