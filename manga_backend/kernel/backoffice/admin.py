@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,11 +28,10 @@ from flask_admin.contrib.sqla.filters import FilterEqual
 from flask_admin.theme import Bootstrap4Theme
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import pass_context
-from markupsafe import Markup
 from sqlalchemy import Select, select
 
-from manga_backend.kernel.backoffice.domain import csv_lines
-from manga_backend.kernel.backoffice.messages import GROUPS, WORDS, word_of
+from manga_backend.kernel.backoffice.domain import as_cell, csv_lines
+from manga_backend.kernel.backoffice.messages import GROUPS, WORDS, written
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.backoffice.permissions import (
     ENTER_PANEL,
@@ -55,7 +52,6 @@ from manga_backend.kit.i18n import (
     gettext,
     gettext_lazy,
     left_to_right,
-    local_time,
 )
 from manga_backend.kit.money import decimal_string
 from manga_backend.kit.problems import DomainError, InvalidInput, request_id
@@ -266,15 +262,9 @@ class ListView(PanelView, ModelView):
     def exported(self, row: Any, name: str) -> str:
         """A cell as machines read it: ISO 8601 in UTC, decimal numbers, stored words."""
         value = getattr(row, name)
-        if value is None:
-            return ""
-        if name in self.money_columns:
+        if name in self.money_columns and value is not None:
             return decimal_string(value, row.currency)
-        if hasattr(value, "astimezone"):
-            return clock.isoformat(value)
-        if isinstance(value, dict):
-            return json.dumps(value, ensure_ascii=False)
-        return str(getattr(value, "value", value))
+        return as_cell(value)
 
     @expose("/csv", methods=("POST",))
     def csv(self) -> Any:
@@ -310,23 +300,6 @@ class ListView(PanelView, ModelView):
         kwargs["filters"] = None  # its form needs scripts that our policy refuses
         kwargs["may_export"] = current_visitor().can(EXPORT_LISTS)
         return super().render(template, **kwargs)
-
-
-def written(name: str, value: Any) -> Any:
-    """A stored value as people read it."""
-    if name == "user_id":
-        page = url_for("panel_users.details_view", id=value)
-        return Markup('<a href="{}">{}</a>').format(page, value)
-    if hasattr(value, "astimezone"):
-        return local_time(value)
-    if isinstance(value, bool):
-        return gettext("Yes") if value else gettext("No")
-    if isinstance(value, dict):
-        text = json.dumps(value, ensure_ascii=False, indent=2)
-        return Markup('<pre dir="ltr">{}</pre>').format(text)
-    if isinstance(value, StrEnum):
-        return word_of(value)
-    return left_to_right(value)
 
 
 def tell(words: str, category: str = "success") -> None:

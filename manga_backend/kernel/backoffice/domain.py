@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from manga_backend.kit import clock
+
 GENESIS = "0" * 64
 
 
@@ -34,6 +36,17 @@ def harmless(cell: str) -> str:
     """A text that a spreadsheet takes for text: what would begin a formula gets an apostrophe
     before it (OWASP, CSV injection). Numbers stay as they are."""
     return cell if _NUMBER.fullmatch(cell) or not _FORMULA.match(cell) else f"'{cell}"
+
+
+def as_cell(value: Any) -> str:
+    """A stored value as machines read it: ISO 8601 in UTC, JSON, stored words; nothing for None."""
+    if value is None:
+        return ""
+    if hasattr(value, "astimezone"):
+        return clock.isoformat(value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(getattr(value, "value", value))
 
 
 def csv_lines(heads: Iterable[str], rows: Iterable[Iterable[str]], stretch: int) -> Iterator[str]:

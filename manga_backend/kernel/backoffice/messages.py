@@ -1,10 +1,15 @@
-"""What stored words of states and kinds are called, and the groups of the menu."""
+"""How stored values are written for people, and the groups of the menu."""
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
+from typing import Any
 
-from manga_backend.kit.i18n import N_, gettext
+from flask import url_for
+from markupsafe import Markup
+
+from manga_backend.kit.i18n import N_, gettext, left_to_right, local_time
 
 WORDS: dict[str, str] = {
     # States
@@ -85,3 +90,20 @@ GROUPS: dict[str, str] = {
 def word_of(value: StrEnum | str) -> str:
     """A state or kind in the reader's language."""
     return gettext(WORDS[value]) if value in WORDS else str(getattr(value, "value", value))
+
+
+def written(name: str, value: Any) -> Any:
+    """A stored value as people read it."""
+    if name == "user_id":
+        page = url_for("panel_users.details_view", id=value)
+        return Markup('<a href="{}">{}</a>').format(page, value)
+    if hasattr(value, "astimezone"):
+        return local_time(value)
+    if isinstance(value, bool):
+        return gettext("Yes") if value else gettext("No")
+    if isinstance(value, dict):
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        return Markup('<pre dir="ltr">{}</pre>').format(text)
+    if isinstance(value, StrEnum):
+        return word_of(value)
+    return left_to_right(value)
