@@ -130,3 +130,38 @@ def test_an_admins_morning(browser: Browser, web: Web, make_admin: Any, width: i
     page.wait_for_selector(".opblock")
     assert watched.complaints == []
     assert watched.foreign == []
+
+
+def test_the_desk_takes_keys_and_shows_what_is_new(
+    browser: Browser, web: Web, make_admin: Any
+) -> None:
+    make_admin("boss")
+    token = sign_up(web, 810003)
+    first, second = submit(web, token), submit(web, token)
+    watched = Watched(browser, web, 1280)
+    page = watched.page
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{web.url}/admin/desk/")
+    page.fill("[name=username]", "boss")
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url(f"{web.url}/admin/desk/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert second in page.locator(".question:focus").inner_text()
+    page.keyboard.press("k")
+    assert first in page.locator(".question:focus").inner_text()
+    page.keyboard.press("r")
+    assert page.locator("textarea:focus").count() == 1
+    page.keyboard.type("a")  # a letter of a reason decides nothing
+    assert page.locator(".question").count() == 2
+    page.keyboard.press("Escape")
+    page.evaluate("document.querySelectorAll('details[open]').forEach(d => { d.open = false; })")
+    third = submit(web, token)  # from elsewhere, while the page is open
+    page.wait_for_selector(f"text={third[:20]}", timeout=20_000)
+    page.keyboard.press("j")
+    with page.expect_navigation():
+        page.keyboard.press("a")
+    assert first not in page.content()
+    assert watched.complaints == []
+    assert watched.foreign == []

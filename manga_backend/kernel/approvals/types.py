@@ -44,6 +44,8 @@ class Question:
 
     title: str
     facts: list[Fact]
+    user_id: int | None = None
+    """Whose page in the panel has more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ def described(approval: Approval) -> Question:
     words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)
     if approval.first_option is not None:
         words = f"{words} ({first_choice(approval)})"
-    return Question(question.title, [*question.facts, Fact(gettext("Approved by"), words)])
+    facts = [*question.facts, Fact(gettext("Approved by"), words)]
+    return Question(question.title, facts, question.user_id)
 
 
 def is_clear(approval: Approval) -> bool:

@@ -84,7 +84,7 @@ class PaymentSubject:
             Fact(gettext("Purchases so far"), local_digits(str(before))),
             Fact(gettext("Sent"), local_time(payment.submitted_at)),
         ]
-        return Question(gettext("Payment"), facts)
+        return Question(gettext("Payment"), facts, payment.user_id)
 
     def needs_two(self, subject_id: str) -> bool:
         """By its price, or by what really came if that is more."""

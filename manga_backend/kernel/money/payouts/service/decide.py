@@ -37,7 +37,7 @@ class PayoutSubject:
             Fact(gettext("Withdrawals so far"), local_digits(str(paid))),
             Fact(gettext("Sent"), local_time(payout.requested_at)),
         ]
-        return Question(gettext("Withdrawal"), facts)
+        return Question(gettext("Withdrawal"), facts, payout.user_id)
 
     def needs_two(self, subject_id: str) -> bool:
         """By its amount."""
