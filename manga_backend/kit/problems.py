@@ -30,12 +30,15 @@ class DomainError(Exception):
     `detail` is an English message id with `%(name)s` places for `params`; it is translated when
     the answer is written. `keeps_changes`: the refusal is itself a fact to keep (a reused refresh
     token ends its session), so the transaction commits although the caller is refused.
+    `exact`: a document gives the words, so `detail` in the answer is exactly them, and `message` has
+    the translation.
     """
 
     status: ClassVar[int] = 422
     code: ClassVar[str] = "refused"
     detail: ClassVar[str] = N_("This can't be done.")
     keeps_changes: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, errors: dict[str, list[str]] | None = None, **params: Any) -> None:
@@ -47,6 +50,10 @@ class DomainError(Exception):
         """The detail in the language of the moment."""
         text = gettext(self.detail)
         return text % self.params if self.params else text
+
+    def words(self) -> str:
+        """The detail as it is answered."""
+        return self.detail % self.params if self.exact else self.message()
 
 
 class InvalidInput(DomainError):
@@ -68,6 +75,9 @@ class ProblemSchema(ma.Schema):
         required=True, metadata={"description": "Stable; switch on this.", "example": "not_found"}
     )
     request_id = ma.fields.String(metadata={"description": "Quote it to support."})
+    message = ma.fields.String(
+        metadata={"description": "The translation, where `detail` has a document's exact words."}
+    )
     errors = ma.fields.Dict(
         keys=ma.fields.String(),
         values=ma.fields.Raw(),
@@ -99,12 +109,13 @@ def problem(
     *,
     errors: Any = None,
     headers: dict[str, str] | None = None,
+    message: str | None = None,
 ) -> Response:
-    """Write one refusal; `detail` is already translated."""
+    """Write one refusal; `detail` is already translated, or `message` is its translation."""
     page = current_app.extensions.get(PROBLEM_PAGE)
-    response: Response | None = page(status, detail) if page else None
+    response: Response | None = page(status, message or detail) if page else None
     if response is None:
-        response = _as_json(status, code, detail, errors)
+        response = _as_json(status, code, detail, errors, message)
         if status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
     for name, value in (headers or {}).items():
@@ -112,7 +123,7 @@ def problem(
     return response
 
 
-def _as_json(status: int, code: str, detail: str, errors: Any) -> Response:
+def _as_json(status: int, code: str, detail: str, errors: Any, message: str | None) -> Response:
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -123,6 +134,8 @@ def _as_json(status: int, code: str, detail: str, errors: Any) -> Response:
     }
     if errors:
         body["errors"] = errors
+    if message is not None:
+        body["message"] = message
     return Response(json.dumps(body), status, mimetype=PROBLEM)
 
 
@@ -134,7 +147,12 @@ def request_id() -> str:
 def from_domain_error(error: DomainError) -> Response:
     """The answer to a refusal by the business."""
     return problem(
-        error.status, error.code, error.message(), errors=error.errors, headers=error.headers
+        error.status,
+        error.code,
+        error.words(),
+        errors=error.errors,
+        headers=error.headers,
+        message=error.message() if error.exact else None,
     )
 
 

@@ -178,6 +178,7 @@ class TestRoutes:
             *("/auth/register", "/auth/login", "/auth/refresh", "/api/plans"),
             *("/admin/system/coupon", "/health", "/health/live", "/health/ready"),
             *("/api/system/health", "/api/system/version", "/openapi.json", "/docs"),
+            *("/auth/telegram/webapp", "/auth/telegram/widget"),
             "/telegram/webhook",
             "/api/webhook/cryptomus",
             *("/docs/assets/<path:filename>", "/static/<path:filename>"),

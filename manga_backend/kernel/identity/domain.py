@@ -5,16 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 import secrets
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl
 
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from Crypto.Cipher import AES
+from Crypto.Signature import eddsa
 
+from manga_backend.kernel.identity.errors import InitDataInvalid
+from manga_backend.kernel.identity.types import TelegramProfile
 from manga_backend.kit import codes
 
 USERNAME = re.compile(r"[A-Za-z0-9._-]{3,32}")
@@ -134,3 +141,91 @@ def unseal(sealed: str, key: str) -> str:
     nonce, tag = raw[:_NONCE_BYTES], raw[_NONCE_BYTES : _NONCE_BYTES + _TAG_BYTES]
     cipher = AES.new(_sealing_key(key), AES.MODE_GCM, nonce=nonce)
     return cipher.decrypt_and_verify(raw[_NONCE_BYTES + _TAG_BYTES :], tag).decode()
+
+
+# ---- what Telegram signs ----------------------------------------------------------------------
+
+_PUBLIC_KEY = bytes.fromhex("e7bf03a2fa4602af4580703d88dda5bb59f32ed8b02a56c187fe7d34caed242d")
+"""Telegram's, of production (core.telegram.org/bots/webapps, third-party validation)."""
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Each value decoded once; a key that stands twice makes it worthless."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        raise InitDataInvalid from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise InitDataInvalid
+    return fields
+
+
+def _check_string(fields: Mapping[str, str], *left_out: str) -> bytes:
+    lines = (f"{name}={fields[name]}" for name in sorted(fields) if name not in left_out)
+    return "\n".join(lines).encode()
+
+
+def _check_hmac(fields: Mapping[str, str], key: bytes) -> str:
+    """Over all but `hash`; `signature` is among them (facts.md ii)."""
+    right = hmac.new(key, _check_string(fields, "hash"), hashlib.sha256).hexdigest()
+    given = fields.get("hash", "")
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
+        raise InitDataInvalid
+    return right
+
+
+def read_init_data(text: str, token: str) -> TelegramProfile:
+    """Who sends it, by the bot's own token: HMAC-SHA256 with the key HMAC("WebAppData", token).
+    InitDataInvalid."""
+    fields = _pairs(text)
+    key = hmac.new(b"WebAppData", token.encode(), hashlib.sha256).digest()
+    return _profile_of(fields, _check_hmac(fields, key))
+
+
+def read_init_data_of(text: str, bot_id: int, public_key: bytes = _PUBLIC_KEY) -> TelegramProfile:
+    """The same without the token, by Telegram's own Ed25519 signature for a bot: the form for third
+    parties. InitDataInvalid."""
+    fields = _pairs(text)
+    told = f"{bot_id}:WebAppData\n".encode() + _check_string(fields, "hash", "signature")
+    given = fields.get("signature", "")
+    try:
+        signature = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
+        eddsa.new(eddsa.import_public_key(public_key), "rfc8032").verify(told, signature)
+    except ValueError:
+        raise InitDataInvalid from None
+    return _profile_of(fields, given)
+
+
+def read_widget(fields: Mapping[str, str], token: str) -> TelegramProfile:
+    """Who signed in by the Login Widget: HMAC-SHA256 with the key SHA-256(token).
+    InitDataInvalid."""
+    proof = _check_hmac(fields, hashlib.sha256(token.encode()).digest())
+    return _profile(fields, fields.get("auth_date"), proof)
+
+
+def _profile_of(fields: Mapping[str, str], proof: str) -> TelegramProfile:
+    try:
+        user = json.loads(fields["user"])
+    except (KeyError, ValueError, RecursionError):
+        raise InitDataInvalid from None
+    return _profile(user, fields.get("auth_date"), proof)
+
+
+def _profile(user: Any, auth_date: str | None, proof: str) -> TelegramProfile:
+    try:
+        telegram_id = int(user["id"])
+        signed_at = datetime.fromtimestamp(int(auth_date or ""), UTC)
+        name = str(user.get("first_name") or "")
+        if not 1 <= telegram_id <= MAX_TELEGRAM_ID:
+            raise ValueError(telegram_id)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError):
+        raise InitDataInvalid from None
+    return TelegramProfile(
+        telegram_id=telegram_id,
+        first_name=name[:64],
+        username=str(user["username"])[:32] if user.get("username") else None,
+        language_code=str(user["language_code"])[:8] if user.get("language_code") else None,
+        signed_at=signed_at,
+        proof=proof,
+    )

@@ -62,6 +62,39 @@ class SecondFactorOn(DomainError):
     detail = N_("An authenticator is set up already.")
 
 
+class InitDataInvalid(DomainError):
+    """Not signed by Telegram for our bot, or not as Telegram sends it."""
+
+    status = 401
+    code = "init_data_invalid"
+    detail = N_("Invalid hash - data integrity check failed")
+    exact = True
+
+
+class InitDataExpired(DomainError):
+    """Signed too long ago, or in the future."""
+
+    status = 401
+    code = "init_data_expired"
+    detail = N_("This sign-in by Telegram is too old. Open the app again.")
+
+
+class WidgetUsed(DomainError):
+    """A payload of the Login Widget signs in once: it travels in addresses."""
+
+    status = 401
+    code = "telegram_login_used"
+    detail = N_("This sign-in by Telegram has been used. Please sign in again.")
+
+
+class TelegramSignInOff(DomainError):
+    """There is no bot whose signature could be checked."""
+
+    status = 422
+    code = "telegram_off"
+    detail = N_("Signing in by Telegram is not available.")
+
+
 class RefreshReused(DomainError):
     """An old refresh token came back: it may be stolen, so the session ends."""
 

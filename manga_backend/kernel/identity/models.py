@@ -109,6 +109,15 @@ class RecoveryCode(Model):
     used_at: Mapped[datetime | None]
 
 
+class UsedLogin(Model):
+    """A payload of the Login Widget that has signed somebody in."""
+
+    __tablename__ = "used_logins"
+
+    proof: Mapped[str] = mapped_column(Text, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class LinkCode(Model):
     """A one-use code that ties a Telegram id to an account; stored hashed."""
 

@@ -11,7 +11,7 @@ from flask_smorest.pagination import PaginationParameters
 from manga_backend.kernel.identity import errors, queries, schemas
 from manga_backend.kernel.identity.domain import USERNAME, username_key
 from manga_backend.kernel.identity.permissions import USE_OWN_ACCOUNT
-from manga_backend.kernel.identity.service import accounts, sessions, telegram
+from manga_backend.kernel.identity.service import accounts, sessions, telegram, webapp
 from manga_backend.kernel.identity.service.tokens import read_token
 from manga_backend.kernel.identity.types import Claims, Device, EndReason
 from manga_backend.kit.http import Blueprint, paged
@@ -111,6 +111,33 @@ def register(new: dict[str, Any]) -> Any:
 def login(credentials: dict[str, Any]) -> Any:
     """Sign in with name and password; the session before this one ends at once."""
     return accounts.sign_in(credentials["username"], credentials["password"], device())
+
+
+@auth.route("/telegram/webapp", methods=["POST"])
+@public
+@limit_route("login")
+@auth.refuses(
+    errors.InitDataInvalid, errors.InitDataExpired, errors.TelegramSignInOff, errors.Banned
+)
+@auth.arguments(schemas.InitDataSchema)
+@auth.response(200, schemas.TokensSchema)
+def sign_in_by_init_data(body: dict[str, Any]) -> Any:
+    """Sign in from a Mini App; the account is opened at first sight."""
+    return webapp.sign_in_by_init_data(body["init_data"], device())
+
+
+@auth.route("/telegram/widget", methods=["POST"])
+@public
+@limit_route("login")
+@auth.refuses(
+    *(errors.InitDataInvalid, errors.InitDataExpired, errors.WidgetUsed),
+    *(errors.TelegramSignInOff, errors.Banned),
+)
+@auth.arguments(schemas.WidgetSchema)
+@auth.response(200, schemas.TokensSchema)
+def sign_in_by_widget(fields: dict[str, str]) -> Any:
+    """Sign in by the Login Widget's fields; each payload is good once."""
+    return webapp.sign_in_by_widget(fields, device())
 
 
 @auth.route("/refresh", methods=["POST"])

@@ -99,6 +99,32 @@ class SessionSchema(Schema):
     current = ma.fields.Boolean(required=True)
 
 
+class InitDataSchema(Schema):
+    init_data = ma.fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=8192),
+        metadata={"description": "`window.Telegram.WebApp.initData`, as it is."},
+    )
+
+
+class WidgetSchema(ma.Schema):
+    """The fields of Telegram's Login Widget, as they come: all are signed over."""
+
+    class Meta:
+        unknown = ma.INCLUDE
+
+    id = ma.fields.Raw(required=True)
+    auth_date = ma.fields.Raw(required=True)
+    hash = ma.fields.String(required=True, validate=validate.Length(max=64))
+
+    @ma.post_load
+    def as_text(self, data: dict[str, Any], **_: Any) -> dict[str, str]:
+        """Numbers and texts alike, as they were signed."""
+        if any(isinstance(value, dict | list | bool | float) for value in data.values()):
+            raise ma.ValidationError("Texts and whole numbers only.", "id")
+        return {name: str(value) for name, value in data.items()}
+
+
 class LinkSchema(Schema):
     code = ma.fields.String(required=True, metadata={"example": "7H2K9QX4TB"})
     url = ma.fields.String(

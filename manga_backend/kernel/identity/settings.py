@@ -16,10 +16,11 @@ class IdentitySettings:
     access_lifetime: timedelta
     refresh_lifetime: timedelta
     admin_secret: str
+    init_data_max_age: timedelta = timedelta(hours=24)
 
 
 def load(env: Env, core: CoreSettings) -> IdentitySettings:
-    """JWT_* and ADMIN_SECRET of kernel.md §9."""
+    """JWT_*, ADMIN_SECRET and INIT_DATA_MAX_AGE of kernel.md §9."""
     text = read_secret(env, "JWT_SECRET_KEY", core.app_env)
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
     if text and not keys:
@@ -31,4 +32,5 @@ def load(env: Env, core: CoreSettings) -> IdentitySettings:
         access_lifetime=timedelta(minutes=env.number("JWT_ACCESS_MIN", 60, least=1, most=10_080)),
         refresh_lifetime=timedelta(days=env.number("JWT_REFRESH_DAYS", 30, least=1, most=3650)),
         admin_secret=read_secret(env, "ADMIN_SECRET", core.app_env),
+        init_data_max_age=timedelta(seconds=env.number("INIT_DATA_MAX_AGE", 86_400, least=60)),
     )

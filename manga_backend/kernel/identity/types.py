@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -65,6 +66,18 @@ class Claims:
     session_id: uuid.UUID
     salt: str
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TelegramProfile:
+    """Somebody as Telegram vouches for them. `proof` names this very sign-in payload."""
+
+    telegram_id: int
+    first_name: str
+    username: str | None
+    language_code: str | None
+    signed_at: datetime
+    proof: str
 
 
 @dataclass(frozen=True, slots=True)
