@@ -30,8 +30,8 @@ class DomainError(Exception):
     `detail` is an English message id with `%(name)s` places for `params`; it is translated when
     the answer is written. `keeps_changes`: the refusal is itself a fact to keep (a reused refresh
     token ends its session), so the transaction commits although the caller is refused.
-    `exact`: a document gives the words, so `detail` in the answer is exactly them, and `message` has
-    the translation.
+    `exact`: a document gives the words, so `detail` in the answer is exactly them, and `message`
+    has the translation.
     """
 
     status: ClassVar[int] = 422
