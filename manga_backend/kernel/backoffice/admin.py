@@ -172,7 +172,8 @@ class ListView(PanelView, ModelView):
 
     `money_columns` are amounts in minor units of the row's `currency`; `writers` write a column in
     another way than `written` does; `user_columns` stand on a user's page, of the rows that
-    `of_user` finds.
+    `of_user` finds; `exact` says how a whole hash or the like is stored, so that it is looked up
+    and not searched for.
     """
 
     can_create = False
@@ -192,6 +193,7 @@ class ListView(PanelView, ModelView):
     money_columns: tuple[str, ...] = ()
     writers: Mapping[str, Callable[[Any], Any]] = {}
     user_columns: tuple[str, ...] = ()
+    exact: Mapping[str, Callable[[str], str | None]] = {}
 
     def __init__(self, model: type[Model], name: str, endpoint: str, **kwargs: Any) -> None:
         url = endpoint.removeprefix("panel_").replace("_", "-")
@@ -240,6 +242,13 @@ class ListView(PanelView, ModelView):
 
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         return [EqualTo(getattr(self.model, name), name)]
+
+    def _apply_search(self, query: Any, counted: Any, joins: Any, more: Any, text: str) -> Any:
+        for name, stored_form in self.exact.items():
+            if (stored := stored_form(text)) is not None:
+                same = getattr(self.model, name) == stored
+                return query.filter(same), counted.filter(same), joins, more
+        return super()._apply_search(query, counted, joins, more, text)
 
     @pass_context
     def get_list_value(self, _context: Any, row: Any, name: str) -> Any:

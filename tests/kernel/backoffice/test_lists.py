@@ -76,6 +76,18 @@ class TestExport:
         ]
         assert exported(panel, "/admin/payments/csv?flt0_status_equals=approved") == []
 
+    def test_a_whole_hash_is_looked_up_in_any_spelling(self, api: Api) -> None:
+        tx = new_hash()
+        make_reader(api).submit(f"0x{tx}", network="ethereum")
+        make_reader(api).submit()
+        panel = Panel(api, api.staff().username)
+        for typed in (tx, f"0x{tx}", tx.upper()):
+            with counted_queries(api.app) as statements:
+                page = panel.get(f"/admin/payments/?search={typed}").text
+            assert "1" in page
+            assert page.count("Open</a>") == 1
+            assert not any("LIKE" in statement.upper() for statement in statements)
+
     def test_of_a_name_that_is_a_formula_is_text(self, api: Api) -> None:
         reader = make_reader(api)
         with at_work(api.app) as current:

@@ -56,6 +56,11 @@ def normalised(network: Network, typed: str) -> str | None:
     return None
 
 
+def any_hash(typed: str) -> str | None:
+    """The stored form of a hash of any network; None when it is none."""
+    return next(filter(None, (normalised(network, typed) for network in Network)), None)
+
+
 def shown(network: Network, stored: str) -> str:
     """The hash as that network's explorers write it."""
     return f"0x{stored}" if network in _EVM_NETWORKS else stored

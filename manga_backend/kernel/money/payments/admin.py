@@ -16,6 +16,7 @@ from manga_backend.kernel.backoffice.admin import (
     require_proof,
     tell,
 )
+from manga_backend.kernel.money.chains.domain import any_hash
 from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
 from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
 from manga_backend.kernel.money.payments.service.refunds import refund
@@ -47,6 +48,7 @@ class PaymentsView(ListView):
     )
     money_columns = ("amount",)
     writers = {"tx_hash": _hash}
+    exact = {"tx_hash": any_hash}
     details_template = "backoffice/payment.html"
 
     def render(self, template: str, **kwargs: Any) -> Any:
@@ -129,6 +131,7 @@ class ChainTransfersView(ListView):
     column_details_list = (*column_list, "log_index", "raw_amount", "seen_at")
     money_columns = ("amount",)
     writers = {"tx_hash": _hash}
+    exact = {"tx_hash": any_hash}
 
     @property
     def column_labels(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from manga_backend.kernel.backoffice.admin import (
     tell,
 )
 from manga_backend.kernel.backoffice.types import Card
+from manga_backend.kernel.money.chains.domain import any_hash
 from manga_backend.kernel.money.payouts import queries
 from manga_backend.kernel.money.payouts.models import Payout
 from manga_backend.kernel.money.payouts.permissions import (
@@ -49,6 +50,7 @@ class PayoutsView(ListView):
     )
     money_columns = ("amount",)
     writers = {"tx_hash": lambda row: left_to_right(row.shown_hash or "—")}
+    exact = {"tx_hash": any_hash}
     details_template = "backoffice/payout.html"
 
     def render(self, template: str, **kwargs: Any) -> Any:
