@@ -54,6 +54,7 @@ def post_worker_init(worker: Any) -> None:
     from manga_backend.kit.settings import CoreSettings
 
     app = worker.wsgi
+    app.extensions["sign_of_life"] = worker.notify  # for answers that take longer than `timeout`
     worker.leadership = Leadership(app, app.extensions["settings"][CoreSettings])
     worker.leadership.start()
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import marshmallow as ma
-from flask import Request, request
+from flask import Request, current_app, request
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.pagination import PaginationParameters
 from sqlalchemy import Select, func, select
@@ -55,6 +55,11 @@ class Moment(ma.fields.DateTime):
             return moment.astimezone(UTC)
         except OverflowError as error:
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
+
+
+def sign_of_life() -> None:
+    """Tell the server that this worker still works: an answer that is sent for long needs it."""
+    current_app.extensions.get("sign_of_life", lambda: None)()
 
 
 class AmountOf(ma.fields.Field[Money]):

@@ -109,6 +109,7 @@ RATELIMITS = {
     "login_name": "5 per minute",
     "refresh": "60 per minute",
     "code": "5 per minute",
+    "proof": "5 per minute;20 per hour",
     "password": "10 per minute",
     "coupon": "10 per minute",
     "secret": "10 per minute",
@@ -360,9 +361,10 @@ ChangesSource = Callable[[], Mapping[str, str]]
 
 @dataclass
 class _Changes:
-    """What was applied last, and when it was looked for."""
+    """What was found last, what of it was applied, and when it was looked for."""
 
     source: ChangesSource
+    wanted: Mapping[str, str] = field(default_factory=dict)
     applied: Mapping[str, str] = field(default_factory=dict)
     looked_at: float = -REFRESH_SECONDS
 
@@ -383,11 +385,34 @@ def refresh(*, at_once: bool = False) -> None:
     changes.looked_at = now
     try:
         found = dict(changes.source())
-        if found != changes.applied:
-            current_app.extensions["settings"].update(with_changes(found))
-            changes.applied = found
+        if found != changes.wanted:
+            changes.wanted, changes.applied = found, _take_over(found)
     except Exception:
         log.exception("changed settings could not be taken over")
+
+
+def _take_over(changes: Mapping[str, str]) -> Mapping[str, str]:
+    """Apply all that can be used: one that can't must not take the others' force (a sum above which
+    two must approve). Returns what was applied."""
+    usable = dict(changes)
+    while True:
+        try:
+            current_app.extensions["settings"].update(with_changes(usable))
+        except SettingsError as error:
+            bad = usable.keys() & error.problems.keys()
+            if not bad:
+                raise
+            log.exception("changed settings without %s are taken over", ", ".join(sorted(bad)))
+            for name in bad:
+                del usable[name]
+        else:
+            return usable
+
+
+def in_force() -> Mapping[str, str]:
+    """The changes that this process goes by."""
+    changes: _Changes = current_app.extensions[_CHANGES]
+    return changes.applied
 
 
 def with_changes(changes: Mapping[str, str]) -> dict[type, Any]:

@@ -18,10 +18,6 @@ NEW = (*OLD[:-1], 'decisions', 'decision_seconds', 'given_up', 'ends')
 TABLES = ('statistics_buckets', 'statistics_totals')
 
 
-def metric(words: tuple[str, ...]) -> sa.Enum:
-    return sa.Enum(*words, name='metric', native_enum=False, create_constraint=True, length=32)
-
-
 def change(before: tuple[str, ...], after: tuple[str, ...]) -> None:
     for table in TABLES:
         with op.batch_alter_table(table, schema=None) as batch_op:

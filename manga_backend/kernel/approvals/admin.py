@@ -21,8 +21,10 @@ from manga_backend.kernel.backoffice.admin import (
     require_right,
     tell,
 )
-from manga_backend.kernel.backoffice.types import Card
+from manga_backend.kernel.backoffice.types import Actor, Card
+from manga_backend.kit.db import in_transaction
 from manga_backend.kit.i18n import gettext, local_digits
+from manga_backend.kit.problems import DomainError
 
 MAX_REASON = 500
 
@@ -64,12 +66,18 @@ class DeskView(PanelView):
             shown = [uuid.UUID(text) for text in request.form.getlist("shown")[: queries.DESK_SIZE]]
         except ValueError:
             abort(400)
-        approved: list[int] = []
-        act(lambda: approved.append(deciding.approve_clear(shown, actor())))
-        if approved:
-            number = local_digits(str(approved[0]))
-            tell(gettext("Approved: %(count)s.", count=number))
+        who = actor()
+        done = sum(self._approve(approval_id, who) for approval_id in shown)
+        tell(gettext("Approved: %(count)s.", count=local_digits(str(done))))
         return redirect(url_for(".index"))
+
+    @staticmethod
+    def _approve(approval_id: uuid.UUID, who: Actor) -> bool:
+        """In a transaction of its own: what one refuses, or clashes with, is no other's concern."""
+        try:
+            return in_transaction(lambda: deciding.approve_if_clear(approval_id, who))
+        except DomainError:
+            return False
 
     @expose("/<uuid:approval_id>", methods=("POST",))
     def decide(self, approval_id: uuid.UUID) -> Any:
@@ -85,7 +93,10 @@ class DeskView(PanelView):
 
 
 def _state() -> str:
-    waiting = [approval.id.hex for approval in queries.list_pending(kinds=asking.known_kinds())]
+    waiting = [
+        f"{approval.id.hex}{approval.changed_at}"
+        for approval in queries.list_pending(kinds=asking.known_kinds())
+    ]
     return hashlib.sha256(",".join(waiting).encode()).hexdigest()[:16]
 
 

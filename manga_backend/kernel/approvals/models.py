@@ -37,6 +37,8 @@ class Approval(Model):
     first_by_label: Mapped[str | None]
     first_option: Mapped[str | None]
     """The other way in which the first of them approved it: the second must mean the same."""
+    changed_at: Mapped[datetime | None]
+    """When more came to be known of it: the chain's word, a first approval."""
     reminders: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     asked_at: Mapped[datetime | None]
     """When admins were last sent fresh buttons; null until the first reminder."""

@@ -47,14 +47,14 @@ from manga_backend.kernel.backoffice.service import (
 from manga_backend.kernel.backoffice.types import Actor, Channel, MenuItem, Person, Section, Visitor
 from manga_backend.kit import clock
 from manga_backend.kit.db import MAX_ID, Model, db, reading, rollback, transaction
-from manga_backend.kit.http import MAX_PAGE, storable
+from manga_backend.kit.http import MAX_PAGE, sign_of_life, storable
 from manga_backend.kit.i18n import (
     gettext,
     gettext_lazy,
     left_to_right,
 )
 from manga_backend.kit.money import decimal_string
-from manga_backend.kit.problems import DomainError, InvalidInput, request_id
+from manga_backend.kit.problems import DomainError, InvalidInput
 from manga_backend.kit.ratelimit import client_address
 
 csrf = CSRFProtect()
@@ -65,7 +65,9 @@ _PAGE_SIZE = "page_size"
 PROOF_LASTS = timedelta(minutes=10)
 NEWEST = 10
 EXPORT_STRETCH = 1000
-"""Rows that are read and sent at a time."""
+"""Rows that are read at a time."""
+SENT_AT_A_TIME = 100
+"""Rows between two signs of life, of an export to somebody with a slow line."""
 
 
 def visitor() -> Visitor | None:
@@ -130,7 +132,8 @@ class PanelView(BaseView):
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> Any:
         if visitor() is None:
-            return redirect(url_for("panel_door.sign_in", next=request.full_path))
+            here = request.full_path if request.method == "GET" else _came_from()
+            return redirect(url_for("panel_door.sign_in", next=here))
         abort(403)
 
     def _handle_view(self, name: str, **kwargs: Any) -> Any:
@@ -229,16 +232,27 @@ class ListView(PanelView, ModelView):
         """The newest of them, as this list writes them."""
         (key,) = self.model.__table__.primary_key.columns
         found = db.session.scalars(self.of_user(user).order_by(key.desc()).limit(NEWEST))
-        names = list(self.column_filters or ())
-        narrow: dict[str, Any] = {}
-        if "user_id" in names:
-            narrow[f"flt{names.index('user_id')}_user_id_equals"] = user.id
         return Section(
             title=str(self.name),
             heads=[str(self.get_column_name(name)) for name in self.user_columns],
             rows=[[self.written(row, name) for name in self.user_columns] for row in found],
-            url=url_for(f"{self.endpoint}.index_view", **narrow),
+            url=self._url_of(user),
         )
+
+    def _url_of(self, user: Person) -> str | None:
+        """All rows of a user, if the list can be narrowed to them."""
+        wanted = self.user_filters(user)
+        names = list(self.column_filters or ())
+        if not wanted.keys() <= set(names):
+            return None
+        values: dict[str, Any] = {
+            f"flt{names.index(name)}_{name}_equals": value for name, value in wanted.items()
+        }
+        return url_for(f"{self.endpoint}.index_view", **values)
+
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        """The filters that leave a user's rows."""
+        return {"user_id": user.id}
 
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         return [EqualTo(getattr(self.model, name), name)]
@@ -290,7 +304,7 @@ class ListView(PanelView, ModelView):
         record_audit(actor(), "list.exported", "list", self.endpoint, after=what)
         names = list(dict.fromkeys((*self.column_list, *(self.column_details_list or ()))))
         heads = [str(self.get_column_name(name)) for name in names]
-        lines = csv_lines(heads, self._exported_rows(query, names), EXPORT_STRETCH)
+        lines = csv_lines(heads, self._exported_rows(query, names), SENT_AT_A_TIME)
         file = f"{self.url.rsplit('/', 1)[-1]}-{clock.now():%Y%m%d-%H%M}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{file}"'}
         return Response(stream_with_context(lines), 200, headers, "text/csv")
@@ -298,7 +312,10 @@ class ListView(PanelView, ModelView):
     def _exported_rows(self, query: Any, names: list[str]) -> Iterator[list[str]]:
         """After the request's own transaction has ended: one of its own, which only reads."""
         with reading(), transaction() as current:
-            for row in query.with_session(current).yield_per(EXPORT_STRETCH):
+            rows = query.with_session(current).yield_per(EXPORT_STRETCH)
+            for number, row in enumerate(rows):
+                if number % SENT_AT_A_TIME == 0:
+                    sign_of_life()
                 yield [self.exported(row, name) for name in names]
 
     def render(self, template: str, **kwargs: Any) -> Any:
@@ -329,9 +346,13 @@ def require_proof(permission: str) -> None:
     if clock.now() - current_visitor().proven_at <= PROOF_LASTS:
         return
     tell(gettext("Please confirm that it is you, then do it again."), "message")
-    came_from = urlsplit(request.referrer or "")
-    here = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
-    abort(redirect(url_for("panel_door.confirm", next=safe_target(here))))
+    abort(redirect(url_for("panel_door.confirm", next=_came_from())))
+
+
+def _came_from() -> str:
+    """The page whose form was sent."""
+    referrer = urlsplit(request.referrer or "")
+    return safe_target(f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path)
 
 
 def safe_target(target: str | None) -> str:
@@ -404,6 +425,9 @@ class AuditView(ListView):
             AuditEntry.subject_type == "user", AuditEntry.subject_id == str(user.public_id)
         )
 
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        return {"subject_type": "user", "subject_id": str(user.public_id)}
+
     @property
     def column_labels(self) -> dict[str, str]:
         """Headings in the reader's language."""
@@ -473,12 +497,3 @@ def menu(current: BaseView | None) -> list[tuple[str, list[MenuItem]]]:
         for group, items in by_group.items()
         if items
     ]
-
-
-def problem_page(status: int, detail: str) -> Response | None:
-    """Refusals as a page inside the panel, except for its JSON API below /admin/system."""
-    if not is_panel(request.path):
-        return None
-    template = current_app.jinja_env.get_template("backoffice/problem.html")
-    html = template.render(status=status, detail=detail, request_id=request_id())
-    return Response(html, status, mimetype="text/html")

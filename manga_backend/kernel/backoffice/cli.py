@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from manga_backend.kernel.backoffice.queries import find_last_hash, walk_chain
-from manga_backend.kit.db import one_snapshot, transaction
+from manga_backend.kit.db import one_snapshot, reading, transaction
 
 MOST_NAMED = 20
 
@@ -22,7 +22,7 @@ def verify() -> None:
     hash with what was printed before.
     """
     broken = count = 0
-    with transaction():
+    with reading(), transaction():
         one_snapshot()
         for number, problem in walk_chain():
             count += 1

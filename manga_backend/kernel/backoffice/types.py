@@ -70,12 +70,13 @@ class MenuItem:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The newest rows of one list that are about one user; `url` leads to all of them."""
+    """The newest rows of one list that are about one user; `url` leads to all of them,
+    where the list can be narrowed to them."""
 
     title: str
     heads: list[str]
     rows: list[list[Any]]
-    url: str
+    url: str | None
 
 
 class Person(Protocol):

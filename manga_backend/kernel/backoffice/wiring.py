@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Request, Response, request, session
+from flask import Flask, Request, Response, current_app, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from manga_backend.kernel.backoffice import admin, cli, permissions
@@ -11,7 +11,7 @@ from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy, set_caller_language, supported
 from manga_backend.kit.principal import grants, mark_view
-from manga_backend.kit.problems import PROBLEM_PAGE
+from manga_backend.kit.problems import PROBLEM_PAGE, request_id
 from manga_backend.kit.settings import CoreSettings, settings
 
 CONTENT_POLICY = (
@@ -44,7 +44,7 @@ def init_app(app: App) -> None:
     )
     app.session_interface = PanelSessions()
     admin.csrf.init_app(app)
-    app.extensions[PROBLEM_PAGE] = admin.problem_page
+    app.extensions[PROBLEM_PAGE] = _problem_page
     grants.register(app, permissions.ENTER_PANEL, "support")
     grants.register(app, permissions.READ_AUDIT, "admin")
     grants.register(app, permissions.EXPORT_LISTS, "admin")
@@ -82,3 +82,12 @@ def _content_policy(response: Response) -> Response:
         policy = CONTENT_POLICY.format(nonce=admin.nonce())
         response.headers["Content-Security-Policy"] = policy
     return response
+
+
+def _problem_page(status: int, detail: str) -> Response | None:
+    """Refusals as a page inside the panel, except for its JSON API below /admin/system."""
+    if not admin.is_panel(request.path):
+        return None
+    template = current_app.jinja_env.get_template("backoffice/problem.html")
+    html = template.render(status=status, detail=detail, request_id=request_id())
+    return Response(html, status, mimetype="text/html")

@@ -98,14 +98,15 @@ class PanelGate:
             raise InvalidCredentials from refusal
         _forget_all_but_language()
         if opened is None:
-            session[_HALF] = [user.id, clock.now().timestamp()]
+            mark = accounts.password_mark(user)
+            session[_HALF] = [user.id, clock.now().timestamp(), mark]
             return False
         self._enter(user, opened)
         return True
 
     def half_signed_in(self) -> int | None:
         """Whose password was right within HALF_LIVES; the cookie is signed."""
-        user_id, at = session.get(_HALF) or (None, 0)
+        user_id, at, _mark = session.get(_HALF) or (None, 0, "")
         return user_id if clock.now().timestamp() - at < HALF_LIVES_SECONDS else None
 
     def finish(self, code: str) -> None:
@@ -114,7 +115,8 @@ class PanelGate:
         if user_id is None:
             raise InvalidCredentials
         try:
-            user, opened = accounts.finish_sign_in_to_panel(user_id, code, device())
+            mark = session[_HALF][2]
+            user, opened = accounts.finish_sign_in_to_panel(user_id, mark, code, device())
         except DomainError:
             who = Actor(f"user:{user_id}", "—", Channel.PANEL, user_id, _address())
             record_audit(who, "panel.code_refused", "user", queries.get_user(user_id).public_id)
@@ -216,7 +218,7 @@ class Door(BaseView):
     def _ask(self, name: str, take: Callable[[str], None], *, asks_for_code: bool) -> Any:
         refused = None
         if request.method == "POST":
-            _throttle(limiter, name)
+            _throttle(limiter, name, "proof")
             try:
                 take(request.form.get("proof", ""))
                 return redirect(safe_target(request.args.get("next")))
@@ -239,10 +241,10 @@ class Door(BaseView):
         return redirect(safe_target(request.form.get("next")))
 
 
-def _throttle(guard: Limiter, name: str) -> None:
+def _throttle(guard: Limiter, name: str, by_name: str = "login_name") -> None:
     with (
         guard.limit(limit_of("login"), key_func=lambda: f"panel:{client_address()}"),
-        guard.limit(limit_of("login_name"), key_func=lambda: f"panel:{name.lower()[:64]}"),
+        guard.limit(limit_of(by_name), key_func=lambda: f"panel:{name.lower()[:64]}"),
     ):
         pass
 
@@ -356,8 +358,8 @@ class AccountView(PanelView):
     def index(self, codes: list[str] | None = None) -> Any:
         who = current_visitor()
         secret = None
-        if session.get(_SETTING_UP) and not queries.has_second_factor(who.user_id):
-            secret = second_factor.begin(who.user_id)
+        if session.get(_SETTING_UP):
+            secret = second_factor.find_secret_to_confirm(who.user_id)
         uri = domain.provisioning_uri(secret, who.label, self.admin.name) if secret else None
         return self.render(
             "backoffice/account.html",
@@ -381,9 +383,11 @@ class AccountView(PanelView):
     def confirm(self) -> Any:
         require_proof(ENTER_PANEL)
         who = current_visitor()
-        _throttle(limiter, f"#{who.user_id}")
+        _throttle(limiter, f"#{who.user_id}", "proof")
         code = request.form.get("code", "")
-        return self._show_codes(lambda: second_factor.confirm(who.user_id, code, actor()))
+        return self._show_codes(
+            lambda: second_factor.confirm(who.user_id, code, actor(), who.session_id)
+        )
 
     @expose("/recovery-codes", methods=("POST",))
     def renew_codes(self) -> Any:

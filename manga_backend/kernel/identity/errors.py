@@ -46,6 +46,14 @@ class SessionRevoked(DomainError):
     detail = N_("This session has ended. Sign in again.")
 
 
+class CodeRequired(DomainError):
+    """The password is right; this account has an authenticator."""
+
+    status = 401
+    code = "code_required"
+    detail = N_("Enter the code of your authenticator app as well.")
+
+
 class CodeWrong(DomainError):
     """Of the authenticator, or a recovery code."""
 

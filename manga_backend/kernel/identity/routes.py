@@ -105,12 +105,13 @@ def register(new: dict[str, Any]) -> Any:
 @public
 @limit_route("login")
 @limit_route("login_name", _named_user)
-@auth.refuses(errors.InvalidCredentials, errors.Banned)
+@auth.refuses(errors.InvalidCredentials, errors.Banned, errors.CodeRequired, errors.CodeWrong)
 @auth.arguments(schemas.LoginSchema)
 @auth.response(200, schemas.TokensSchema)
 def login(credentials: dict[str, Any]) -> Any:
     """Sign in with name and password; the session before this one ends at once."""
-    return accounts.sign_in(credentials["username"], credentials["password"], device())
+    name, password = credentials["username"], credentials["password"]
+    return accounts.sign_in(name, password, device(), credentials.get("code"))
 
 
 @auth.route("/telegram/webapp", methods=["POST"])

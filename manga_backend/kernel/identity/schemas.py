@@ -70,6 +70,11 @@ class LoginSchema(Schema):
         validate=validate.Length(min=1, max=MAX_PASSWORD),
         metadata={"example": "correct horse battery", "format": "password"},
     )
+    code = ma.fields.String(
+        load_only=True,
+        validate=validate.Length(max=64),
+        metadata={"description": "Of the authenticator, for accounts that have one."},
+    )
 
 
 class TokensSchema(Schema):

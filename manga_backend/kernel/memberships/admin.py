@@ -14,6 +14,7 @@ from manga_backend.kernel.backoffice.admin import (
     act,
     actor,
     current_visitor,
+    require_proof,
     require_right,
     tell,
 )
@@ -97,6 +98,7 @@ class GiveDaysView(PanelView):
 
     @staticmethod
     def _give() -> None:
+        require_proof(GIVE_DAYS)
         user = find_user_by_username(request.form.get("username", ""))
         days = whole_number("days", -MAX_DAYS, MAX_DAYS)
         reason = _note("reason")
@@ -141,6 +143,7 @@ class PlansView(PanelView):
     def _form(self, plan: Plan | None) -> Any:
         if request.method == "GET":
             return self._page(plan, _plan_as_typed(plan) if plan else {"is_on_sale": "1"})
+        require_proof(CHANGE_PLANS)
         draft, errors = _read_plan(plan.code if plan else None)
         if not errors:
             try:
@@ -253,6 +256,7 @@ class IssueCouponsView(PanelView):
     @staticmethod
     def _issue() -> list[str]:
         """The new batch's codes; none, and what is wrong is told."""
+        require_proof(ISSUE_COUPONS)
         gift = _read_gift()
         count = whole_number("count", 1, MAX_COUNT)
         max_uses = whole_number("max_uses", 1, MAX_USES)

@@ -19,7 +19,7 @@ from manga_backend.kernel.operations.permissions import CHANGE_SETTINGS, READ_RU
 from manga_backend.kernel.operations.queries import list_changed
 from manga_backend.kernel.operations.service import change_setting, changeable
 from manga_backend.kit.i18n import gettext
-from manga_backend.kit.settings import value_of
+from manga_backend.kit.settings import in_force, value_of
 
 
 class RunsView(ListView):
@@ -56,7 +56,7 @@ class SettingsView(PanelView):
     def index(self) -> Any:
         changed = list_changed()
         rows = [
-            (name, gettext(meaning), changed.get(name), value_of(name))
+            (name, gettext(meaning), changed.get(name), value_of(name), name in in_force())
             for name, meaning in changeable.items()
         ]
         may_change = current_visitor().can(CHANGE_SETTINGS)

@@ -4,10 +4,12 @@ Changing settings while the app runs."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cache, partial
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from persiantools.digits import fa_to_en
 from redis import RedisError
 from sqlalchemy import delete, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +26,7 @@ from manga_backend.kit.jobs import broker
 from manga_backend.kit.leader import Duty
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry
-from manga_backend.kit.settings import ROOT, SettingsError, refresh, with_changes
+from manga_backend.kit.settings import ROOT, SettingsError, in_force, refresh, with_changes
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,10 @@ changeable: Registry[str] = Registry("operations.changeable")
 mean, to be translated."""
 
 
+def _without(changes: Mapping[str, str], name: str) -> dict[str, str]:
+    return {other: value for other, value in changes.items() if other != name}
+
+
 def change_setting(name: str, typed: str, actor: Actor) -> bool:
     """From now on this value wins over the environment's; empty: the environment's counts again.
     False when nothing changes. Other processes follow within kit.settings.REFRESH_SECONDS.
@@ -118,14 +124,14 @@ def change_setting(name: str, typed: str, actor: Actor) -> bool:
     serialize_on("changed_settings")
     changes = {row.name: row.value for row in queries.list_changed().values()}
     before = changes.get(name, "")
-    value = typed.strip()
+    value = fa_to_en(typed.strip())
     if value == before:
         return False
-    changes.pop(name, None)
     try:
-        with_changes({**changes, name: value} if value else changes)
+        with_changes({**in_force(), name: value} if value else _without(in_force(), name))
     except SettingsError as error:
-        raise InvalidInput({"value": list(error.problems.values())}) from None
+        words = [f"{named}: {problem}" for named, problem in error.problems.items()]
+        raise InvalidInput({"value": words}) from None
     current = session()
     current.execute(delete(ChangedSetting).where(ChangedSetting.name == name))
     if value:

@@ -67,6 +67,19 @@ class TestClear:
         assert "Approved: 3" in post_all(panel, everything).text
         assert post_all(panel, ["nonsense"]).status_code == 400
 
+    def test_one_press_and_all_at_once_do_not_lock_each_other_out(self, desk: Api) -> None:
+        panels = [Panel(desk, desk.staff().username) for _ in range(3)]
+        ids = shown(panels[0].get("/admin/desk/").text)
+
+        def act(number: int) -> int:
+            if number == 0:
+                return int(post_all(panels[0], ids).status_code)
+            path = f"/admin/desk/{ids[-number]}"
+            return int(panels[number].post(path, decision="approve").status_code)
+
+        assert at_once(3, act) == [200, 200, 200]
+        assert count(desk.app, Payment, APPROVED) == 3
+
     def test_two_admins_at_once_decide_each_once(self, desk: Api) -> None:
         panels = [Panel(desk, desk.staff().username) for _ in range(2)]
         ids = shown(panels[0].get("/admin/desk/").text)
@@ -99,3 +112,14 @@ class TestState:
         assert panel.get("/admin/desk/state").get_json()["state"] == before
         make_reader(api).submit()
         assert panel.get("/admin/desk/state").get_json()["state"] != before
+
+    def test_changes_with_what_the_chain_says(
+        self, deployment: Deployment, bot: BotApiStandIn, grid: TronGridStandIn
+    ) -> None:
+        with reading(deployment, bot, grid) as api:
+            make_reader(api).submit(grid.transfer(OURS, 5_000_000), network="tron")
+            panel = Panel(api, api.staff().username)
+            before = panel.get("/admin/desk/state").get_json()["state"]
+            with api.app.app_context():
+                jobs.verify_due()
+            assert panel.get("/admin/desk/state").get_json()["state"] != before

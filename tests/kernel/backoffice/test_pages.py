@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import insert
 
@@ -91,6 +93,18 @@ class TestUserPage:
         assert "user.role_changed" in page
         assert str(strange) not in page
         assert f"flt3_user_id_equals={user_id}" in page
+
+    def test_its_links_lead_to_this_users_rows_or_nowhere(self, api: Api) -> None:
+        reader, other = make_reader(api), make_reader(api)
+        for one in (reader, other):
+            one.post("/payment/submit", {"coupon_code": make(api, CreditGift(7_000_000, "USDT"))})
+            one.post("/payment/wallet", {})
+        panel = Panel(api, api.staff(Role.SUPERUSER).username)
+        page = panel.get(f"/admin/users/details/?id={api.user_id(reader)}").text
+        links = re.findall(r'<a href="(/admin/[^"]+)">All of them</a>', page)
+        assert links
+        for link in links:
+            assert "flt" in link
 
     def test_support_sees_only_what_it_may(self, api: Api) -> None:
         reader = make_reader(api)

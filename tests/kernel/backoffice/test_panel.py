@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from tests.conftest import Deployment
 from tests.kernel.factories import at_work
@@ -332,3 +335,17 @@ class TestRateLimit:
                 with panel.get("/static/backoffice/backoffice.css") as answer:
                     seen.add(answer.status_code)
         assert seen == {200}
+
+
+def test_after_signing_in_again_a_form_leads_back_to_its_page(api: Api) -> None:
+    panel = Panel(api, api.staff().username)
+    token = panel.token_of("/admin/desk/")
+    with time_machine.travel(clock.now() + timedelta(hours=13)):
+        answer = panel.client.post(
+            "/admin/desk/clear",
+            data={"csrf_token": token},
+            headers={"Referer": "http://localhost/admin/desk/"},
+        )
+        assert answer.headers["Location"].endswith("next=/admin/desk/")
+        answer = panel.client.get("/admin/payments/?page=2")
+        assert "page" in answer.headers["Location"].partition("next=")[2]

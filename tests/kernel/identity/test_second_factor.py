@@ -24,7 +24,7 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kit import clock
 from tests.kernel.backoffice.test_panel import Panel, csrf_token
 from tests.kernel.factories import at_work, count, get_user, make_user, rows
-from tests.support import PASSWORD, Api, at_once
+from tests.support import PASSWORD, Api, Reader, at_once
 
 RFC_6238_KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 """base32 of the ASCII key of RFC 6238, appendix B."""
@@ -72,9 +72,9 @@ class TestCodes:
 class Staff:
     """An admin with an authenticator."""
 
-    def __init__(self, api: Api, role: Role = Role.SUPERUSER) -> None:
+    def __init__(self, api: Api, role: Role = Role.SUPERUSER, username: str | None = None) -> None:
         self.api = api
-        self.username = api.staff(role).username
+        self.username = username or api.staff(role).username
         self.panel = Panel(api, self.username)
         page = self.panel.post("/admin/account/authenticator").text
         found = re.search(r'class="code">([A-Z2-7]{32})<', page)
@@ -123,6 +123,23 @@ class TestSettingUp:
             audited = str([row.after for row in current.query(AuditEntry)])
         assert staff.secret not in audited
 
+    def test_a_key_that_was_seen_before_is_worthless(self, api: Api) -> None:
+        panel = Panel(api, api.staff().username)
+        keys = set()
+        for _ in range(2):
+            page = panel.post("/admin/account/authenticator").text
+            keys |= set(re.findall(r'class="code">([A-Z2-7]{32})<', page))
+        assert len(keys) == 2
+
+    def test_sessions_that_a_password_alone_opened_end(self, api: Api) -> None:
+        name = api.staff().username
+        thief, tokens = Panel(api, name), api.sign_in(name)
+        staff = Staff(api, username=name)
+        assert thief.get("/admin/").status_code == 302
+        old = Reader(api, name, 0, tokens)
+        assert old.get("/auth/sessions").status_code == 401
+        assert staff.panel.get("/admin/").status_code == 200
+
     def test_a_second_one_is_refused(self, api: Api) -> None:
         staff = Staff(api)
         assert "already" in staff.panel.post("/admin/account/authenticator").text
@@ -159,6 +176,25 @@ class TestDoor:
             answer = client.get("/admin/sign-in/code")
         assert answer.status_code == 302
 
+    def test_not_with_a_password_that_was_changed_meanwhile(self, api: Api) -> None:
+        staff = Staff(api)
+        client, _ = staff.sign_in()
+        user_id = rows_of(api)[0].user_id
+        with at_work(api.app):
+            accounts.set_password(user_id, "another password", CLI)
+        assert staff.give_code(client, staff.code(1)).status_code == 401
+
+    def test_tokens_of_the_api_need_it_as_well(self, api: Api) -> None:
+        staff = Staff(api)
+        body = {"username": staff.username, "password": PASSWORD}
+        answer = api.post("/auth/login", body)
+        assert (answer.status_code, answer.get_json()["code"]) == (401, "code_required")
+        wrong = api.post("/auth/login", {**body, "code": "000000"})
+        assert (wrong.status_code, wrong.get_json()["code"]) == (403, "code_wrong")
+        assert api.post("/auth/login", {**body, "code": staff.code(1)}).status_code == 200
+        unknown = api.post("/auth/login", {**body, "password": "wrong one"})
+        assert unknown.get_json()["code"] == "invalid_credentials"
+
     def test_without_the_password_no_code_is_taken(self, api: Api) -> None:
         Staff(api)
         client = api.client()
@@ -179,7 +215,8 @@ class TestDoor:
         user_id = make_user(pg_api.app)
         with at_work(pg_api.app):
             secret = second_factor.begin(user_id)
-            second_factor.confirm(user_id, pyotp.TOTP(secret).at(clock.now()), CLI)
+            code = pyotp.TOTP(secret).at(clock.now())
+            second_factor.confirm(user_id, code, CLI, NO_ID)
         later = clock.now() + timedelta(seconds=30)
         code = pyotp.TOTP(secret).at(later)
 
@@ -228,6 +265,13 @@ class TestProof:
             "/admin/users/reset-second-factor/1",
             "/admin/account/authenticator/off",
             "/admin/account/recovery-codes",
+            "/admin/account/authenticator",
+            "/admin/account/authenticator/confirm",
+            "/admin/settings/FOUR_EYES_ABOVE",
+            "/admin/new-coupons/",
+            "/admin/days/",
+            "/admin/plans/monthly",
+            "/admin/addresses/tron",
         ],
     )
     def test_is_asked_for(self, api: Api, path: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
+from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.identity.models import LinkCode, User
 from manga_backend.kernel.identity.queries import (
     find_user_by_verified_telegram_id,
@@ -15,9 +16,11 @@ from manga_backend.kernel.identity.queries import (
 )
 from manga_backend.kernel.identity.service.telegram import verify_telegram_id
 from manga_backend.kernel.identity.types import Role
+from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kit import clock
 from manga_backend.kit.db import db, transaction
 from manga_backend.kit.problems import DomainError
+from tests.kernel.factories import at_work, rows
 from tests.kernel.identity.conftest import is_refused
 from tests.support import Api, Reader, at_once
 
@@ -170,3 +173,18 @@ class TestAdminRights:
         start(api, admin.telegram_id, link(admin))
         with api.app.app_context():
             assert [user.username for user in list_telegram_admins()] == [admin.username]
+
+
+def test_a_link_to_staff_is_audited_and_the_one_before_hears_of_it(api: Api) -> None:
+    boss = api.staff()
+    for telegram_id in (555_001, 555_002):
+        code = boss.post("/auth/telegram/link").get_json()["code"]
+        with at_work(api.app):
+            verify_telegram_id(code, telegram_id)
+    linked = rows(api.app, AuditEntry, AuditEntry.action == "user.telegram_linked")
+    assert [(row.before, row.after) for row in linked] == [
+        ({"telegram_id": None}, {"telegram_id": 555_001}),
+        ({"telegram_id": 555_001}, {"telegram_id": 555_002}),
+    ]
+    (told,) = rows(api.app, Notification, Notification.kind == "telegram_replaced")
+    assert told.chat_id == 555_001

@@ -122,9 +122,25 @@ class TestOtherProcesses:
             )
         with logged("manga_backend.kit.settings") as lines, own.app.app_context():
             refresh(at_once=True)
-        assert "could not be taken over" in lines[0]
+        assert "without FOUR_EYES_ABOVE" in lines[0]
         assert limit_of(own) is None
         assert make_reader(own).submit().status_code == 202
+
+    def test_one_that_can_not_be_used_takes_no_force_from_the_others(
+        self, own: Api, boss: Panel, deployment: Deployment, bot: BotApiStandIn
+    ) -> None:
+        boss.post(f"{PATH}FOUR_EYES_ABOVE", value="۴")  # Persian digits are read
+        with at_work(own.app) as current:
+            row = {"name": "WITHDRAW_BY", "value": "gateway", "changed_by_label": "x"}
+            current.add(ChangedSetting(changed_at=clock.now(), **row))
+        with variant_api(deployment, bot) as fresh:
+            with fresh.app.app_context():
+                refresh(at_once=True)
+            assert limit_of(fresh) == 4_000_000
+            owner = Panel(fresh, fresh.staff(Role.SUPERUSER).username)
+            assert "be used as things are" in owner.get(PATH).text
+            owner.post(f"{PATH}FOUR_EYES_ABOVE", value="5")  # and the others can still be changed
+            assert limit_of(fresh) == 5_000_000
 
     def test_start_with_it(
         self, own: Api, boss: Panel, deployment: Deployment, bot: BotApiStandIn

@@ -242,6 +242,8 @@ def refresh_question(kind: str, subject_id: str) -> None:
     approval = queries.find_pending_about(kind, subject_id)
     if approval is None:
         return
+    approval.changed_at = clock.now()
+    session().flush()
     default = settings(CoreSettings).default_language
     bearing = list_with_buttons(subject_key(approval.id))
     messages = {

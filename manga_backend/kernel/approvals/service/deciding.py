@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 
 from sqlalchemy import update
 
@@ -108,17 +107,14 @@ def decide(
     return approval
 
 
-def approve_clear(shown: Collection[uuid.UUID], actor: Actor) -> int:
-    """Approve those of these questions that nothing speaks against; returns how many. What was
-    decided meanwhile, or is not clear any more, is left alone. Each is a decision of its own."""
-    done = 0
-    for approval_id in sorted(shown):
-        approval = queries.lock_pending(approval_id)
-        if approval is None or not is_clear(approval):
-            continue
-        decide(approval_id, Decision.APPROVE, actor)
-        done += 1
-    return done
+def approve_if_clear(approval_id: uuid.UUID, actor: Actor) -> bool:
+    """Approve a question that nothing speaks against; False for one that was decided meanwhile, or
+    is not clear any more. A transaction for each: the audit log is locked until it ends."""
+    approval = queries.lock_pending(approval_id)
+    if approval is None or not is_clear(approval):
+        return False
+    decide(approval_id, Decision.APPROVE, actor)
+    return True
 
 
 def _check_option(approval: Approval, option: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 
 from sqlalchemy import RowMapping, select, update
@@ -12,6 +13,7 @@ from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity import domain, queries
 from manga_backend.kernel.identity.errors import (
     Banned,
+    CodeRequired,
     InvalidCredentials,
     RoleTooHigh,
     TelegramIdTaken,
@@ -106,15 +108,20 @@ def _still_matches(user: User, checked: RowMapping, password: str) -> bool:
     return unchanged or domain.password_matches(user.password_hash, password)
 
 
-def sign_in(username: str, password: str, device: Device) -> Tokens:
+def sign_in(username: str, password: str, device: Device, code: str | None = None) -> Tokens:
     """Open a session by password and end the oldest beyond the door's limit.
 
-    Refusals: InvalidCredentials, Banned. Locks the user: of two sign-ins at once the later wins.
+    Refusals: InvalidCredentials, Banned; for an account with an authenticator CodeRequired and
+    CodeWrong. Locks the user: of two sign-ins at once the later wins.
     """
     checked = check_password(username, password)
     weak = domain.needs_rehash(checked["password_hash"])
     stronger = domain.hash_password(password) if weak else None
     user = _lock_checked(checked, password)
+    if queries.has_second_factor(user.id):
+        if code is None:
+            raise CodeRequired
+        second_factor.prove(user.id, code)
     if stronger is not None:
         user.password_hash = stronger
     door = doors["auth"]
@@ -133,13 +140,21 @@ def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User
     return user, _open_panel_session(user, device)
 
 
-def finish_sign_in_to_panel(user_id: int, code: str, device: Device) -> tuple[User, Session]:
-    """After the password the code. CodeWrong; InvalidCredentials for whoever may not enter any
-    more. Locks the user."""
-    second_factor.prove(user_id, code)
+def password_mark(user: User) -> str:
+    """Changes with the password: what was begun with an old one is not finished."""
+    return hashlib.sha256((user.password_hash or "").encode()).hexdigest()[:16]
+
+
+def finish_sign_in_to_panel(
+    user_id: int, mark: str, code: str, device: Device
+) -> tuple[User, Session]:
+    """After the password, whose `password_mark` this is, the code. CodeWrong; InvalidCredentials
+    for whoever may not enter any more. Locks the user."""
     user = lock_user(user_id)
-    if user.role.rank < Role.SUPPORT.rank or user.banned_at is not None:
+    may_enter = user.role.rank >= Role.SUPPORT.rank and user.banned_at is None
+    if not may_enter or password_mark(user) != mark:
         raise InvalidCredentials
+    second_factor.prove(user_id, code)
     return user, _open_panel_session(user, device)
 
 

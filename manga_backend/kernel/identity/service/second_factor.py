@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from sqlalchemy import delete, update
 
 from manga_backend.kernel.backoffice.service import record_audit
@@ -9,7 +11,8 @@ from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity import domain, queries
 from manga_backend.kernel.identity.errors import CodeWrong, SecondFactorOn
 from manga_backend.kernel.identity.models import RecoveryCode, SecondFactor
-from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.identity.service.sessions import end_sessions, lock_user
+from manga_backend.kernel.identity.types import EndReason
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.codes import grouped
@@ -17,24 +20,33 @@ from manga_backend.kit.settings import CoreSettings, settings
 
 
 def begin(user_id: int) -> str:
-    """A new secret that counts once `confirm` was called; asked again before that it is the same.
-    SecondFactorOn. Locks the user."""
+    """A new secret that counts once `confirm` was called, in place of one that never did: whoever
+    saw that one has nothing. SecondFactorOn. Locks the user."""
     lock_user(user_id)
     found = queries.find_second_factor(user_id)
-    if found is not None:
-        if found.confirmed_at is not None:
-            raise SecondFactorOn
-        return _secret_of(found)
+    if found is not None and found.confirmed_at is not None:
+        raise SecondFactorOn
     secret = domain.new_totp_secret()
     sealed = domain.seal(secret, settings(CoreSettings).secret_key)
-    database.session().add(SecondFactor(user_id=user_id, sealed_secret=sealed, last_step=0))
-    database.session().flush()
+    current = database.session()
+    if found is None:
+        current.add(SecondFactor(user_id=user_id, sealed_secret=sealed, last_step=0))
+    else:
+        found.sealed_secret = sealed
+    current.flush()
     return secret
 
 
-def confirm(user_id: int, code: str, actor: Actor) -> list[str]:
-    """The app makes right codes: from now on it is asked for. Returns the recovery codes, which are
-    shown this once. CodeWrong, SecondFactorOn. Locks the user. Audited."""
+def find_secret_to_confirm(user_id: int) -> str | None:
+    """What `begin` made, as long as it was not confirmed."""
+    found = queries.find_second_factor(user_id)
+    return _secret_of(found) if found is not None and found.confirmed_at is None else None
+
+
+def confirm(user_id: int, code: str, actor: Actor, session_id: uuid.UUID) -> list[str]:
+    """The app makes right codes: from now on it is asked for, and all sessions but this one, which
+    a password alone may have opened, end. Returns the recovery codes, which are shown this once.
+    CodeWrong, SecondFactorOn. Locks the user. Audited."""
     user = lock_user(user_id)
     found = queries.find_second_factor(user_id)
     if found is None:
@@ -43,6 +55,7 @@ def confirm(user_id: int, code: str, actor: Actor) -> list[str]:
         raise SecondFactorOn
     _take(found, code)
     found.confirmed_at = clock.now()
+    end_sessions(user_id, EndReason.SIGNED_OUT, but=session_id)
     made = _new_recovery_codes(user_id)
     record_audit(actor, "user.second_factor_on", "user", user.public_id)
     return made

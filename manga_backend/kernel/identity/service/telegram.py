@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from markupsafe import escape
 from sqlalchemy import select, update
 
+from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.domain import code_hash, new_link_code
 from manga_backend.kernel.identity.errors import LinkCodeInvalid, TelegramIdTaken
@@ -14,11 +16,15 @@ from manga_backend.kernel.identity.models import LinkCode, User
 from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id
 from manga_backend.kernel.identity.service.sessions import lock_user, permissions_of
 from manga_backend.kernel.identity.types import Role
+from manga_backend.kernel.notifications.service.outbox import notify_chat
+from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.telegram.queries import find_poller
 from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
-from manga_backend.kit.settings import settings
+from manga_backend.kit.i18n import gettext, in_language
+from manga_backend.kit.settings import CoreSettings, settings
 
 LISTED_ROLE = Role.ADMIN
 """What TELEGRAM_ADMIN_IDS makes of someone."""
@@ -91,9 +97,38 @@ def verify_telegram_id(code: str, telegram_id: int) -> User:
         other.telegram_id = None
         current.flush()  # the id must be free before it is taken
     link.used_at = now
+    before = user.telegram_id if user.telegram_verified_at is not None else None
     user.telegram_id, user.telegram_verified_at = telegram_id, now
     current.flush()
+    if before not in (None, telegram_id):
+        _tell_replaced(user, before)
+    if user.role is not Role.USER:
+        who = Actor(f"telegram:{telegram_id}", f"telegram:{telegram_id}", Channel.TELEGRAM)
+        record_audit(
+            who,
+            "user.telegram_linked",
+            "user",
+            user.public_id,
+            before={"telegram_id": before},
+            after={"telegram_id": telegram_id},
+        )
     return user
+
+
+def _tell_replaced(user: User, telegram_id: int | None) -> None:
+    """Whoever had the account till now hears that it is somebody else's."""
+    if telegram_id is None:
+        return
+    language = user.language or settings(CoreSettings).default_language
+    with in_language(language):
+        words = gettext("Your account %(name)s is linked to another Telegram now.", name=user.label)
+    notify_chat(
+        telegram_id,
+        Message(str(escape(words))),
+        kind="telegram_replaced",
+        priority=Priority.DECISION,
+        language=language,
+    )
 
 
 def staff_actor(telegram_id: int, permission: str) -> Actor | None:

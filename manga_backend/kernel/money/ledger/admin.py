@@ -50,6 +50,10 @@ class AccountsView(ListView):
     )
     column_details_list = column_list
 
+    def of_user(self, user: Person) -> Select[Any]:
+        """The wallets."""
+        return queries.wallets_of(user.id)
+
     @property
     def column_labels(self) -> dict[str, str]:
         """Headings in the reader's language."""

@@ -99,9 +99,15 @@ def wallet_transfers(user_id: int) -> Select[Any]:
     )
 
 
+def wallets_of(user_id: int) -> Select[Any]:
+    """A user's wallets as accounts."""
+    return select(Account).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+
+
 def transfers_of_wallets(user_id: int) -> Select[Any]:
     """What went into and out of a user's wallets."""
-    own = select(Account.id).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    ids = select(Account.id).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    own = list(session().scalars(ids))  # a few, so that the indexes of both sides can be used
     return select(Transfer).where(
         or_(Transfer.credit_account_id.in_(own), Transfer.debit_account_id.in_(own))
     )
