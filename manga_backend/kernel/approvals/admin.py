@@ -10,6 +10,7 @@ from flask import abort, jsonify, redirect, request, url_for
 from flask_admin import expose
 
 from manga_backend.kernel.approvals import queries
+from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.permissions import DECIDE, READ_DESK
 from manga_backend.kernel.approvals.service import asking, deciding
 from manga_backend.kernel.approvals.types import Decision
@@ -36,27 +37,21 @@ class DeskView(PanelView):
 
     @expose("/")
     def index(self) -> Any:
-        waiting = [
-            (
-                approval,
-                asking.described(approval),
-                asking.find_option(approval),
-                asking.is_clear(approval),
-            )
-            for approval in queries.list_pending(kinds=asking.known_kinds())
-        ]
+        pending = queries.list_pending(kinds=asking.known_kinds())
+        seen = asking.look_at(pending)
+        waiting = [(approval, seen[approval.id]) for approval in pending]
         return self.render(
             "backoffice/desk.html",
             waiting=waiting,
             total=queries.count_pending(),
-            state=_state(),
+            state=_state(pending),
             may_decide=current_visitor().can(DECIDE),
         )
 
     @expose("/state")
     def state(self) -> Any:
         """Changes whenever what waits does: the page asks for it and shows itself anew."""
-        return jsonify(state=_state())
+        return jsonify(state=_state(queries.list_pending(kinds=asking.known_kinds())))
 
     @expose("/clear", methods=("POST",))
     def approve_clear(self) -> Any:
@@ -92,11 +87,8 @@ class DeskView(PanelView):
         return redirect(url_for(".index"))
 
 
-def _state() -> str:
-    waiting = [
-        f"{approval.id.hex}{approval.changed_at}"
-        for approval in queries.list_pending(kinds=asking.known_kinds())
-    ]
+def _state(pending: list[Approval]) -> str:
+    waiting = [f"{approval.id.hex}{approval.changed_at}" for approval in pending]
     return hashlib.sha256(",".join(waiting).encode()).hexdigest()[:16]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -38,6 +40,26 @@ class Fact:
     url: str | None = None
 
 
+class Asker(Protocol):
+    """A user, as far as admins must know one to decide."""
+
+    @property
+    def label(self) -> str:
+        """What people call the account."""
+
+    @property
+    def telegram_id(self) -> int | None:
+        """A claim, as long as it is not verified."""
+
+    @property
+    def telegram_verified_at(self) -> datetime | None:
+        """When it was proved."""
+
+    @property
+    def banned_at(self) -> datetime | None:
+        """None: not banned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked, in the language of the moment."""
@@ -57,24 +79,28 @@ class Option:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of one question now, in the language of the moment. `option` is another way to
+    approve it; `is_clear`: nothing speaks against it, so that it may be approved with others."""
+
+    question: Question
+    option: Option | None = None
+    is_clear: bool = False
+
+
 class Subject(Protocol):
     """A kind of thing that is approved; all methods run inside the decision's transaction."""
 
-    def describe(self, subject_id: str) -> Question:
-        """What admins read, in the language of the moment."""
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+        """What admins read and may do; as many queries for many as for one."""
 
     def needs_two(self, subject_id: str) -> bool:
         """Whether two different admins must approve it (FOUR_EYES_ABOVE)."""
 
-    def is_clear(self, subject_id: str) -> bool:
-        """Whether nothing speaks against it, so that it may be approved together with others."""
-
-    def find_option(self, subject_id: str) -> Option | None:
-        """Another way to approve it, if there is one now."""
-
     def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
-        """Do what was asked for; with `option`, which was checked to be the key of find_option()
-        now, that instead."""
+        """Do what was asked for; with `option`, which was checked to be that of its Look now,
+        that instead."""
 
     def reject(self, subject_id: str, actor: Actor, reason: str | None) -> None:
         """Say no."""

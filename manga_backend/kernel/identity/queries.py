@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +56,12 @@ def get_user(user_id: int) -> User:
     if user is None:
         raise UserNotFound
     return user
+
+
+def find_users(user_ids: Collection[int]) -> dict[int, User]:
+    """By our own keys, in one query."""
+    found = session().scalars(select(User).where(User.id.in_(user_ids)))
+    return {user.id: user for user in found}
 
 
 def find_user_by_username(username: str) -> User | None:

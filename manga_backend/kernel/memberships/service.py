@@ -35,7 +35,7 @@ from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Contact, Priority
 from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import insert_or, serialize_on, session
+from manga_backend.kit.db import insert_or, notes, serialize_on, session
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import gettext, in_language, language, local_digits, render
 from manga_backend.kit.money import Money
@@ -281,6 +281,8 @@ class DaysFulfilment:
     def facts(self, item: Item) -> list[tuple[str, str]]:
         """Plan and days."""
         plan = queries.find_plan(item.code)
+        # The session forgets what nobody holds, and a list asks for the same plan for each line.
+        notes().values.setdefault("memberships.plans", {})[item.code] = plan
         name = plan.name(language()) if plan else item.title
         days = local_digits(str(item.details["days"]))
         return [(gettext("Plan"), gettext("%(plan)s, %(days)s days", plan=name, days=days))]

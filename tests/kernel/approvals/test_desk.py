@@ -17,7 +17,7 @@ from tests.kernel.factories import count, make_reader
 from tests.kernel.money.payments.conftest import OURS, reading
 from tests.standins.chains import TronGridStandIn
 from tests.standins.telegram import BotApiStandIn
-from tests.support import Api, at_once
+from tests.support import Api, at_once, counted_queries
 
 APPROVED = Payment.status == PaymentStatus.APPROVED
 
@@ -96,6 +96,17 @@ class TestClear:
                 jobs.verify_due()
             page = Panel(api, api.staff().username).get("/admin/desk/").text
             assert shown(page) == []
+
+    def test_costs_the_same_however_many_wait(self, desk: Api) -> None:
+        panel = Panel(desk, desk.staff().username)
+        panel.get("/admin/desk/")
+        with counted_queries(desk.app) as few:
+            panel.get("/admin/desk/")
+        for _ in range(5):
+            make_reader(desk).submit()
+        with counted_queries(desk.app) as many:
+            panel.get("/admin/desk/")
+        assert len(many) == len(few) <= 9
 
     def test_support_sees_and_does_not_decide(self, desk: Api) -> None:
         panel = Panel(desk, desk.staff(Role.SUPPORT).username)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,15 +23,15 @@ from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.approvals.types import (
     OPTION,
+    Asker,
     Decision,
     Fact,
+    Look,
     Option,
-    Question,
     State,
     Subject,
 )
 from manga_backend.kernel.identity.queries import (
-    get_user,
     languages_of,
     list_telegram_admins,
 )
@@ -120,7 +122,7 @@ def question_message(approval: Approval, language: str, template: str = QUESTION
             Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
             Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
         ]
-        option = find_option(approval)
+        option = look(approval).option
     rows = [buttons]
     if option is not None:
         rows.append([Button(f"✅ {option.label}", data=f"{OPTION}:{key}:{option.key}")])
@@ -130,38 +132,46 @@ def question_message(approval: Approval, language: str, template: str = QUESTION
 def written(template: str, approval: Approval, language: str) -> str:
     """A text about a question, in one language."""
     with in_language(language):
-        question = described(approval)
+        question = look(approval).question
         return render(template, language, question=question, approval=approval)
 
 
-def described(approval: Approval) -> Question:
-    """What is asked, with who approved it already where two must, in the language of the moment."""
-    question = subjects[approval.kind].describe(approval.subject_id)
+def look(approval: Approval) -> Look:
+    """What is known of one question, in the language of the moment."""
+    return look_at([approval])[approval.id]
+
+
+def look_at(approvals: Sequence[Approval]) -> dict[uuid.UUID, Look]:
+    """What is known of them, with who approved one already where two must: as many queries for many
+    as for one of each kind."""
+    found: dict[uuid.UUID, Look] = {}
+    for kind in {approval.kind for approval in approvals}:
+        of_kind = {one.subject_id: one for one in approvals if one.kind == kind}
+        for subject_id, seen in subjects[kind].look_at(of_kind).items():
+            found[of_kind[subject_id].id] = _with_first(of_kind[subject_id], seen)
+    return found
+
+
+def _with_first(approval: Approval, seen: Look) -> Look:
     if approval.first_by_label is None or approval.state is not State.PENDING:
-        return question
+        return seen
     words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)
     if approval.first_option is not None:
-        words = f"{words} ({first_choice(approval)})"
-    facts = [*question.facts, Fact(gettext("Approved by"), words)]
-    return Question(question.title, facts, question.user_id)
+        words = f"{words} ({first_choice(approval, seen.option)})"
+    facts = [*seen.question.facts, Fact(gettext("Approved by"), words)]
+    return replace(seen, question=replace(seen.question, facts=facts))
 
 
-def is_clear(approval: Approval) -> bool:
-    """Whether nothing speaks against it."""
-    return subjects[approval.kind].is_clear(approval.subject_id)
+def first_choice(approval: Approval, option: Option | None) -> str:
+    """What the first of two admins approved, in the language of the moment; `option` is what is
+    offered now."""
+    if approval.first_option is None:
+        return gettext("what was asked for")
+    return option.label if option and option.key == approval.first_option else "—"
 
 
-def first_choice(approval: Approval) -> str:
-    """What the first of two admins approved, in the language of the moment."""
-    option = find_option(approval)
-    if option is not None and option.key == approval.first_option:
-        return option.label
-    return gettext("what was asked for") if approval.first_option is None else "—"
-
-
-def about_user(user_id: int) -> list[Fact]:
+def about_user(user: Asker) -> list[Fact]:
     """Who asks, as admins must know it before they decide."""
-    user = get_user(user_id)
     telegram = str(user.telegram_id or "—")
     if user.telegram_id is not None and user.telegram_verified_at is None:
         telegram += " " + gettext("(not verified)")
@@ -169,11 +179,6 @@ def about_user(user_id: int) -> list[Fact]:
     if user.banned_at is not None:
         facts.append(Fact(gettext("Banned"), local_time(user.banned_at)))
     return facts
-
-
-def find_option(approval: Approval) -> Option | None:
-    """Another way to approve it, in the language of the moment."""
-    return subjects[approval.kind].find_option(approval.subject_id)
 
 
 def remind_admins(limit: int) -> int:

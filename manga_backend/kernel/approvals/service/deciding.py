@@ -24,9 +24,8 @@ from manga_backend.kernel.approvals.messages import (
 )
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.service.asking import (
-    find_option,
     first_choice,
-    is_clear,
+    look,
     refresh_question,
     subjects,
     written,
@@ -111,7 +110,7 @@ def approve_if_clear(approval_id: uuid.UUID, actor: Actor) -> bool:
     """Approve a question that nothing speaks against; False for one that was decided meanwhile, or
     is not clear any more. A transaction for each: the audit log is locked until it ends."""
     approval = queries.lock_pending(approval_id)
-    if approval is None or not is_clear(approval):
+    if approval is None or not look(approval).is_clear:
         return False
     decide(approval_id, Decision.APPROVE, actor)
     return True
@@ -120,7 +119,7 @@ def approve_if_clear(approval_id: uuid.UUID, actor: Actor) -> bool:
 def _check_option(approval: Approval, option: str | None) -> None:
     if option is None:
         return
-    offered = find_option(approval)
+    offered = look(approval).option
     if offered is None or offered.key != option:
         raise OptionGone
 
@@ -137,7 +136,9 @@ def _is_first_of_two(approval_id: uuid.UUID, actor: Actor, option: str | None) -
         if approval.first_by == actor.key:
             raise SecondAdminNeeded
         if approval.first_option != option:
-            raise OptionDiffers(who=approval.first_by_label, what=first_choice(approval))
+            raise OptionDiffers(
+                who=approval.first_by_label, what=first_choice(approval, look(approval).option)
+            )
         return False
     _check_option(approval, option)
     approval.first_by, approval.first_by_label = actor.key, actor.label

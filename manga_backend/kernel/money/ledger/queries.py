@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,17 @@ def find_wallet(user_id: int, currency: str) -> Wallet:
     """An empty one if it was never used."""
     found = [wallet for wallet in list_wallets(user_id) if wallet.currency == currency]
     return found[0] if found else Wallet(currency, 0, 0)
+
+
+def available_of(user_ids: Collection[int]) -> dict[tuple[int, str], int]:
+    """(user, currency) → what may be spent of that wallet, in minor units."""
+    held = Account.credits_posted - Account.debits_posted - Account.debits_pending
+    rows = session().execute(
+        select(Account.user_id, Account.currency, held).where(
+            Account.user_id.in_(user_ids), Account.kind == AccountKind.WALLET
+        )
+    )
+    return {(int(row[0] or 0), row[1]): row[2] for row in rows}
 
 
 def gifts_left(user_id: int, currency: str) -> int:

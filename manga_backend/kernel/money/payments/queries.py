@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,28 @@ def get_payment(payment_id: uuid.UUID) -> Payment:
     if payment is None:
         raise PaymentNotFound
     return payment
+
+
+def list_payments(payment_ids: Collection[uuid.UUID]) -> list[Payment]:
+    """With their invoices, as they stand in the database now."""
+    return list(
+        session().scalars(
+            select(Payment)
+            .where(Payment.id.in_(payment_ids))
+            .options(joinedload(Payment.invoice))
+            .execution_options(populate_existing=True)
+        )
+    )
+
+
+def count_approved(user_ids: Collection[int]) -> dict[int, int]:
+    """User → how many payments were approved; who has none is not there."""
+    rows = session().execute(
+        select(Payment.user_id, func.count())
+        .where(Payment.user_id.in_(user_ids), Payment.status == PaymentStatus.APPROVED)
+        .group_by(Payment.user_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def get_own_payment(user_id: int, payment_id: uuid.UUID) -> Payment:

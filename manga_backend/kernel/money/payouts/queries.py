@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
@@ -24,6 +25,22 @@ def get_payout(payout_id: uuid.UUID) -> Payout:
     if found is None:
         raise PayoutNotFound
     return found
+
+
+def list_payouts(payout_ids: Collection[uuid.UUID]) -> list[Payout]:
+    """As they stand in the database now."""
+    wanted = select(Payout).where(Payout.id.in_(payout_ids))
+    return list(session().scalars(wanted.execution_options(populate_existing=True)))
+
+
+def count_paid(user_ids: Collection[int]) -> dict[int, int]:
+    """User → how many were paid; who has none is not there."""
+    rows = session().execute(
+        select(Payout.user_id, func.count())
+        .where(Payout.user_id.in_(user_ids), Payout.status == PayoutStatus.PAID)
+        .group_by(Payout.user_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def get_own_payout(user_id: int, payout_id: uuid.UUID) -> Payout:

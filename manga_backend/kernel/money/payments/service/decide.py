@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Fact, Option, Question
+from manga_backend.kernel.approvals.types import Asker, Fact, Look, Option, Question
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.identity.queries import get_contact
+from manga_backend.kernel.identity.queries import find_users, get_contact
 from manga_backend.kernel.money.chains import domain as chains
 from manga_backend.kernel.money.chains.types import Verdict
 from manga_backend.kernel.money.payments import messages, queries
@@ -57,52 +58,26 @@ VERDICTS = {
 class PaymentSubject:
     """What the desk knows of payments (approvals.types.Subject)."""
 
-    def describe(self, subject_id: str) -> Question:
-        """All that an admin needs, two-manga.md "Rules"."""
-        payment = queries.get_payment(uuid.UUID(subject_id))
-        invoice = payment.invoice
-        before = queries.count_of_user(payment.user_id, PaymentStatus.APPROVED)
-        before -= payment.status is PaymentStatus.APPROVED
-        facts = [
-            *about_user(payment.user_id),
-            *(Fact(label, text) for label, text in self._item_facts(payment)),
-            Fact(gettext("Price"), f"{Money(invoice.amount, invoice.currency)} {invoice.currency}"),
-        ]
-        if payment.network is not None and payment.tx_hash is not None:
-            facts += [
-                Fact(gettext("Network"), payment.network.value),
-                Fact(
-                    gettext("Hash"),
-                    chains.shown(payment.network, payment.tx_hash),
-                    code=True,
-                    url=chains.explorer_url(payment.network, payment.tx_hash),
-                ),
-            ]
-        if payment.network is not None or (payment.verification or {}).get("verdict"):
-            facts += _chain_facts(payment)
-        facts += [
-            Fact(gettext("Purchases so far"), local_digits(str(before))),
-            Fact(gettext("Sent"), local_time(payment.submitted_at)),
-        ]
-        return Question(gettext("Payment"), facts, payment.user_id)
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+        """All that an admin needs, two-manga.md "Rules"; and a shorter plan, when less than the
+        price came."""
+        payments = queries.list_payments([uuid.UUID(one) for one in subject_ids])
+        user_ids = {payment.user_id for payment in payments}
+        users = find_users(user_ids)
+        approved = queries.count_approved(user_ids)
+        return {
+            str(payment.id): Look(
+                _question(payment, users[payment.user_id], approved.get(payment.user_id, 0)),
+                _option(payment),
+                _is_clear(payment),
+            )
+            for payment in payments
+        }
 
     def needs_two(self, subject_id: str) -> bool:
         """By its price, or by what really came if that is more."""
         payment = queries.get_payment(uuid.UUID(subject_id))
         return is_large(payment)
-
-    def is_clear(self, subject_id: str) -> bool:
-        """The chain says that all is right, for good, and it is no large sum."""
-        payment = queries.get_payment(uuid.UUID(subject_id))
-        seen = payment.verification or {}
-        doubts = seen.get("belongs_to_another_intent") or seen.get("late") or is_large(payment)
-        return seen.get("verdict") == Verdict.MATCH and bool(seen.get("final")) and not doubts
-
-    def find_option(self, subject_id: str) -> Option | None:
-        """A shorter plan, when less than the price came."""
-        payment = queries.get_payment(uuid.UUID(subject_id))
-        offer = find_shorter(payment)
-        return option_of(payment, offer) if offer else None
 
     def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
         """Accept: the payment is approved, the invoice paid and fulfilled, the user told; with an
@@ -153,10 +128,6 @@ class PaymentSubject:
         self._tell_user(payment, messages.REJECTED, "payment_rejected", reason=reason)
 
     @staticmethod
-    def _item_facts(payment: Payment) -> list[tuple[str, str]]:
-        return fulfilments[payment.invoice.fulfilment].facts(item_of(payment.invoice))
-
-    @staticmethod
     def _tell_user(payment: Payment, template: str, kind: str, **context: object) -> None:
         contact = get_contact(payment.user_id)
         text = render(template, contact.language, payment=payment, **context)
@@ -167,6 +138,46 @@ class PaymentSubject:
             subject=f"payment:{payment.id}",
             priority=Priority.DECISION,
         )
+
+
+def _question(payment: Payment, user: Asker, approved: int) -> Question:
+    invoice = payment.invoice
+    before = approved - (payment.status is PaymentStatus.APPROVED)
+    item_facts = fulfilments[invoice.fulfilment].facts(item_of(invoice))
+    facts = [
+        *about_user(user),
+        *(Fact(label, text) for label, text in item_facts),
+        Fact(gettext("Price"), f"{Money(invoice.amount, invoice.currency)} {invoice.currency}"),
+    ]
+    if payment.network is not None and payment.tx_hash is not None:
+        facts += [
+            Fact(gettext("Network"), payment.network.value),
+            Fact(
+                gettext("Hash"),
+                chains.shown(payment.network, payment.tx_hash),
+                code=True,
+                url=chains.explorer_url(payment.network, payment.tx_hash),
+            ),
+        ]
+    if payment.network is not None or (payment.verification or {}).get("verdict"):
+        facts += _chain_facts(payment)
+    facts += [
+        Fact(gettext("Purchases so far"), local_digits(str(before))),
+        Fact(gettext("Sent"), local_time(payment.submitted_at)),
+    ]
+    return Question(gettext("Payment"), facts, payment.user_id)
+
+
+def _option(payment: Payment) -> Option | None:
+    offer = find_shorter(payment)
+    return option_of(payment, offer) if offer else None
+
+
+def _is_clear(payment: Payment) -> bool:
+    """The chain says that all is right, for good, and it is no large sum."""
+    seen = payment.verification or {}
+    doubts = seen.get("belongs_to_another_intent") or seen.get("late") or is_large(payment)
+    return seen.get("verdict") == Verdict.MATCH and bool(seen.get("final")) and not doubts
 
 
 def _chain_facts(payment: Payment) -> list[Fact]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Fact, Question
+from manga_backend.kernel.approvals.types import Asker, Fact, Look, Question
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.money.ledger.queries import find_wallet
+from manga_backend.kernel.identity.queries import find_users
+from manga_backend.kernel.money.ledger.queries import available_of
 from manga_backend.kernel.money.payouts import queries
 from manga_backend.kernel.money.payouts.errors import PayoutMovedOn
 from manga_backend.kernel.money.payouts.models import Payout
@@ -23,33 +25,29 @@ from manga_backend.kit.settings import settings
 class PayoutSubject:
     """What the desk knows of withdrawals (approvals.types.Subject)."""
 
-    def describe(self, subject_id: str) -> Question:
-        """Who wants how much, and where to."""
-        payout = queries.get_payout(uuid.UUID(subject_id))
-        wallet = find_wallet(payout.user_id, payout.currency)
-        paid = queries.count_of_user(payout.user_id, PayoutStatus.PAID)
-        facts = [
-            *about_user(payout.user_id),
-            Fact(gettext("Amount"), _money(payout.amount, payout.currency)),
-            Fact(gettext("Network"), payout.network.value),
-            Fact(gettext("Address"), payout.address, code=True),
-            Fact(gettext("Left in the wallet"), _money(wallet.available, payout.currency)),
-            Fact(gettext("Withdrawals so far"), local_digits(str(paid))),
-            Fact(gettext("Sent"), local_time(payout.requested_at)),
-        ]
-        return Question(gettext("Withdrawal"), facts, payout.user_id)
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+        """Who wants how much, and where to. Each one is looked at by itself."""
+        payouts = queries.list_payouts([uuid.UUID(one) for one in subject_ids])
+        user_ids = {payout.user_id for payout in payouts}
+        users = find_users(user_ids)
+        left = available_of(user_ids)
+        paid = queries.count_paid(user_ids)
+        return {
+            str(payout.id): Look(
+                _question(
+                    payout,
+                    users[payout.user_id],
+                    left.get((payout.user_id, payout.currency), 0),
+                    paid.get(payout.user_id, 0),
+                )
+            )
+            for payout in payouts
+        }
 
     def needs_two(self, subject_id: str) -> bool:
         """By its amount."""
         payout = queries.get_payout(uuid.UUID(subject_id))
         return settings(ApprovalSettings).needs_two(payout.amount)
-
-    def is_clear(self, subject_id: str) -> bool:
-        """Each one is looked at."""
-        return False
-
-    def find_option(self, subject_id: str) -> None:
-        """There is one way only."""
 
     def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
         """Let it be sent. PayoutMovedOn when it was decided before."""
@@ -60,6 +58,19 @@ class PayoutSubject:
         payout = _lock(subject_id)
         payout.decided_by_label = actor.label
         move(payout, PayoutStatus.CANCELLED, actor.key, reason)
+
+
+def _question(payout: Payout, user: Asker, left: int, paid: int) -> Question:
+    facts = [
+        *about_user(user),
+        Fact(gettext("Amount"), _money(payout.amount, payout.currency)),
+        Fact(gettext("Network"), payout.network.value),
+        Fact(gettext("Address"), payout.address, code=True),
+        Fact(gettext("Left in the wallet"), _money(left, payout.currency)),
+        Fact(gettext("Withdrawals so far"), local_digits(str(paid))),
+        Fact(gettext("Sent"), local_time(payout.requested_at)),
+    ]
+    return Question(gettext("Withdrawal"), facts, payout.user_id)
 
 
 def _lock(subject_id: str) -> Payout:
