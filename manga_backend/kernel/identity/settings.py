@@ -17,10 +17,12 @@ class IdentitySettings:
     refresh_lifetime: timedelta
     admin_secret: str
     init_data_max_age: timedelta = timedelta(hours=24)
+    init_data_bot_id: int = 0
+    """Whose Mini App it is, where that bot's token is not ours."""
 
 
 def load(env: Env, core: CoreSettings) -> IdentitySettings:
-    """JWT_*, ADMIN_SECRET and INIT_DATA_MAX_AGE of kernel.md §9."""
+    """JWT_*, ADMIN_SECRET and INIT_DATA_* of kernel.md §9."""
     text = read_secret(env, "JWT_SECRET_KEY", core.app_env)
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
     if text and not keys:
@@ -33,4 +35,5 @@ def load(env: Env, core: CoreSettings) -> IdentitySettings:
         refresh_lifetime=timedelta(days=env.number("JWT_REFRESH_DAYS", 30, least=1, most=3650)),
         admin_secret=read_secret(env, "ADMIN_SECRET", core.app_env),
         init_data_max_age=timedelta(seconds=env.number("INIT_DATA_MAX_AGE", 86_400, least=60)),
+        init_data_bot_id=env.number("INIT_DATA_BOT_ID", 0, most=2**52),
     )

@@ -216,6 +216,17 @@ class TestWidget:
         assert count(api.app, UsedLogin) == 0
 
 
+class TestAnotherBot:
+    def test_its_mini_app_signs_in_without_its_token(self, deployment: Any, bot: Any) -> None:
+        with variant_api(deployment, bot, INIT_DATA_BOT_ID="7342037359") as api:
+            with time_machine.travel(SIGNED_AT + timedelta(minutes=1)):
+                answer = sign_in(api, PUBLISHED)
+                assert answer.status_code == 200, answer.text
+                own = sign_in(api, init_data(token_of(api), 700_030))
+                assert own.get_json()["code"] == "init_data_invalid"
+            assert rows(api.app, User)[0].telegram_id == 279058397
+
+
 class TestWithoutABot:
     @pytest.fixture
     def botless(self, deployment: Any, bot: Any) -> Iterator[Api]:

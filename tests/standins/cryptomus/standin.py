@@ -158,12 +158,10 @@ class CryptomusStandIn:
                 wallet = told.payer_currency or "USDT"
                 self.balances[wallet] = self.balances.get(wallet, Decimal(0)) + credit
             fields = told.webhook()
-        lies = {"amount": amount, "currency": currency, "order_id": order}
-        fields |= {name: lie for name, lie in lies.items() if lie is not None}
-        fields |= extra or {}
         if told.url_callback is None or (move and self.withhold):
             return []
-        body = self._sign(fields, self.payment_key, sign)
+        lies = {"amount": amount, "currency": currency, "order_id": order}
+        body = self._sign(_with_lies(fields, lies, extra), self.payment_key, sign)
         return self.send(told.url_callback, body, times=times, at_once=at_once)
 
     def payout_done(
@@ -193,12 +191,10 @@ class CryptomusStandIn:
             if move and (returned := told.take_return()):
                 self.balances[told.wallet] = self.balances.get(told.wallet, Decimal(0)) + returned
             fields = told.webhook()
-        lies = {"amount": amount, "currency": currency, "order_id": order}
-        fields |= {name: lie for name, lie in lies.items() if lie is not None}
-        fields |= extra or {}
         if told.url_callback is None or (move and self.withhold):
             return []
-        body = self._sign(fields, self.payout_key, sign)
+        lies = {"amount": amount, "currency": currency, "order_id": order}
+        body = self._sign(_with_lies(fields, lies, extra), self.payout_key, sign)
         return self.send(told.url_callback, body, times=times, at_once=at_once)
 
     def send(self, url: str, body: bytes, *, times: int = 1, at_once: bool = False) -> list[int]:
@@ -252,3 +248,15 @@ class CryptomusStandIn:
 
 def _hash(txid: str | EllipsisType | None) -> str | None:
     return secrets.token_hex(32) if isinstance(txid, EllipsisType) else txid
+
+
+def _with_lies(
+    fields: Mapping[str, object],
+    lies: Mapping[str, str | None],
+    extra: Mapping[str, object] | None,
+) -> dict[str, object]:
+    return {
+        **fields,
+        **{name: lie for name, lie in lies.items() if lie is not None},
+        **(extra or {}),
+    }

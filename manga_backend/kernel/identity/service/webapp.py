@@ -34,8 +34,13 @@ WIDGET_LIVES = timedelta(hours=24)
 
 def read_init_data(text: str) -> TelegramProfile:
     """Who sends this `window.Telegram.WebApp.initData`. InitDataInvalid, InitDataExpired,
-    TelegramSignInOff. Clients resend what they have kept for up to a day."""
-    profile = domain.read_init_data(text, _token())
+    TelegramSignInOff. Clients resend what they have kept for up to a day. With INIT_DATA_BOT_ID it
+    is that bot's Mini App, and Telegram's own signature is checked: its token is not needed."""
+    bot_id = settings(IdentitySettings).init_data_bot_id
+    if bot_id:
+        profile = domain.read_init_data_of(text, bot_id)
+    else:
+        profile = domain.read_init_data(text, _token())
     _check_age(profile.signed_at, settings(IdentitySettings).init_data_max_age)
     return profile
 

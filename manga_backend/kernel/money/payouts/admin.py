@@ -46,7 +46,7 @@ class PayoutsView(ListView):
     column_filters = ("status", "network", "user_id")
     column_details_list = (
         *("id", *column_list, "decided_by_label", "attempts", "tried_at", "ask_at"),
-        *("reference", "tx_hash", "reason", "finished_at"),
+        *("told_to", "reference", "tx_hash", "reason", "finished_at"),
     )
     money_columns = ("amount",)
     writers = {"tx_hash": lambda row: left_to_right(row.shown_hash or "—")}
@@ -101,6 +101,7 @@ class PayoutsView(ListView):
             "attempts": gettext("Attempts"),
             "tried_at": gettext("Last told to send"),
             "ask_at": gettext("Asked next"),
+            "told_to": gettext("Given to"),
             "reference": gettext("Reference"),
             "tx_hash": gettext("Hash"),
             "reason": gettext("Reason"),

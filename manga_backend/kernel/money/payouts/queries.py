@@ -8,11 +8,15 @@ from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 
-from manga_backend.kernel.money.payouts.errors import PayoutNotFound
+from manga_backend.kernel.money.ledger.queries import withdrawable
+from manga_backend.kernel.money.payouts.errors import PayoutNotFound, WithdrawalsOff
 from manga_backend.kernel.money.payouts.models import Payout
-from manga_backend.kernel.money.payouts.types import PayoutStatus
+from manga_backend.kernel.money.payouts.settings import CURRENCY, PayoutSettings
+from manga_backend.kernel.money.payouts.types import Limits, PayoutStatus, Sender
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.money import Money
+from manga_backend.kit.settings import settings
 
 UNDER_WAY = (PayoutStatus.PENDING, PayoutStatus.PROCESSING)
 
@@ -41,6 +45,15 @@ def count_paid(user_ids: Collection[int]) -> dict[int, int]:
         .group_by(Payout.user_id)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def get_limits(user_id: int) -> Limits:
+    """What a user may withdraw now; WithdrawalsOff."""
+    config = settings(PayoutSettings)
+    if config.sender is Sender.NONE:
+        raise WithdrawalsOff
+    amounts = (withdrawable(user_id, CURRENCY), config.least, config.most)
+    return Limits(*(Money(amount, CURRENCY) for amount in amounts))
 
 
 def get_own_payout(user_id: int, payout_id: uuid.UUID) -> Payout:

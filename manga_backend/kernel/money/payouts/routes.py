@@ -52,6 +52,15 @@ def list_payouts(pagination_parameters: PaginationParameters) -> Any:
     return paged(queries.own_payouts(principal().user_id), pagination_parameters)
 
 
+@withdrawals.route("/limits")
+@require(READ_OWN_PAYOUTS)
+@withdrawals.refuses(errors.WithdrawalsOff)
+@withdrawals.response(200, schemas.LimitsSchema)
+def get_limits() -> Any:
+    """What the caller may withdraw, and where to: what to show before the form."""
+    return schemas.as_limits(queries.get_limits(principal().user_id))
+
+
 @withdrawals.route("/<uuid:payment_id>")
 @require(READ_OWN_PAYOUTS)
 @withdrawals.refuses(errors.PayoutNotFound)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import marshmallow as ma
 from marshmallow import validate
 
 from manga_backend.kernel.money.payouts.settings import CURRENCY
-from manga_backend.kernel.money.payouts.types import NETWORKS
+from manga_backend.kernel.money.payouts.types import NETWORKS, Limits
 from manga_backend.kit.http import AmountOf, Moment, Schema
 
 
@@ -29,6 +31,26 @@ class WithdrawSchema(Schema):
             "example": "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
         },
     )
+
+
+class LimitsSchema(Schema):
+    withdrawable = ma.fields.String(
+        required=True,
+        metadata={"description": "The wallet without gifts.", "example": "25.00"},
+    )
+    least = ma.fields.String(required=True, metadata={"example": "5.00"})
+    most = ma.fields.String(required=True, metadata={"example": "1000.00"})
+    currency = ma.fields.String(required=True, metadata={"example": "USDT"})
+    networks = ma.fields.List(ma.fields.String(), required=True)
+
+
+def as_limits(limits: Limits) -> dict[str, Any]:
+    """The answer about them."""
+    return {
+        **{name: str(getattr(limits, name)) for name in ("withdrawable", "least", "most")},
+        "currency": limits.withdrawable.currency,
+        "networks": [network.value for network in NETWORKS],
+    }
 
 
 class PayoutSchema(Schema):

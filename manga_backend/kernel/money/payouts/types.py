@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kit.money import Money
 
 NETWORKS = tuple(network for network in Network if network is not Network.BITCOIN)
 """Those that have USDT."""
@@ -18,6 +20,15 @@ class PayoutStatus(StrEnum):
     PAID = "paid"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one user may withdraw at once."""
+
+    withdrawable: Money
+    least: Money
+    most: Money
 
 
 class Sender(StrEnum):

@@ -251,6 +251,18 @@ class TestRequest:
             withdraw(reader, "5")
         assert refused(reader, amount="5") == (409, "too_many_pending")
 
+    def test_the_limits_are_said_before(self, shop: Shop) -> None:
+        api, _provider = shop
+        reader = rich(api, 10)
+        reader.post("/payment/submit", {"coupon_code": make(api, CreditGift(8_000_000, "USDT"))})
+        assert reader.get("/payment/withdraw/limits").get_json() == {
+            "withdrawable": "10.00",
+            "least": "5.00",
+            "most": "1000.00",
+            "currency": "USDT",
+            "networks": ["tron", "ethereum", "bsc", "polygon", "ton"],
+        }
+
     def test_off_by_default(self, api: Api) -> None:
         assert refused(rich(api)) == (422, "withdrawals_off")
 
