@@ -44,6 +44,7 @@ class Origin:
 
     values: Mapping[str, str] = field(repr=False)
     loaders: tuple[Any, ...]
+    defaults: Mapping[str, str]
 
 
 class Env(environs.Env):
@@ -53,6 +54,8 @@ class Env(environs.Env):
         super().__init__(eager=False)
         self._mapping = values
         self._problems: dict[str, str] = {}
+        self.defaults: dict[str, str] = {}
+        """What counts where nothing is given, by name."""
         self.problems: dict[str, str] = {}
         """By name, once `finish()` was called."""
 
@@ -67,6 +70,7 @@ class Env(environs.Env):
 
     def choice(self, name: str, choices: Iterable[str], default: str) -> str:
         """One of `choices`, in lower case."""
+        self.defaults[name] = default
         value = (self.str(name, default) or default).lower()
         allowed = tuple(choices)
         if value not in allowed:
@@ -75,6 +79,7 @@ class Env(environs.Env):
 
     def number(self, name: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
         """A whole number within bounds."""
+        self.defaults[name] = str(default)
         value = self.int(name, default)
         if value is None:
             return default
@@ -337,7 +342,7 @@ def load_settings(
     for name in core.products:
         if name != "all" and name not in products:
             env.complain("PRODUCTS", f"there is no {name!r}; there is {', '.join(products)}")
-    bag: dict[type, Any] = {CoreSettings: core, Origin: Origin(found, loaders)}
+    bag: dict[type, Any] = {CoreSettings: core, Origin: Origin(found, loaders, env.defaults)}
     for loader in loaders:
         loaded = loader(env, core)
         bag[type(loaded)] = loaded
@@ -431,6 +436,6 @@ def with_changes(changes: Mapping[str, str]) -> dict[type, Any]:
 
 
 def value_of(name: str) -> str:
-    """What a setting was given in the environment; empty when it was not."""
+    """What counts without a change: a setting's value in the environment, or else its default."""
     origin: Origin = current_app.extensions["settings"][Origin]
-    return str(origin.values.get(name) or "")
+    return str(origin.values.get(name) or origin.defaults.get(name, ""))

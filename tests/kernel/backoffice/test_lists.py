@@ -98,6 +98,18 @@ class TestExport:
         names = [row["Username"] for row in exported(panel, "/admin/users/csv")]
         assert '\'=HYPERLINK("http://evil.example")' in names
 
+    def test_gives_signs_of_life_to_the_server_that_would_end_its_worker(self, api: Api) -> None:
+        signs: list[int] = []
+        for _ in range(3):
+            make_reader(api)
+        panel = Panel(api, api.staff().username)
+        api.app.extensions["sign_of_life"] = lambda: signs.append(1)
+        try:
+            exported(panel, "/admin/users/csv")
+        finally:
+            del api.app.extensions["sign_of_life"]
+        assert signs
+
     def test_gives_its_connection_back(self, api: Api) -> None:
         panel = Panel(api, api.staff().username)
         exported(panel, "/admin/users/csv")

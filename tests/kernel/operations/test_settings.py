@@ -88,6 +88,11 @@ class TestChanging:
         support = Panel(own, own.staff(Role.SUPPORT).username)
         assert support.get(PATH).status_code == 403
 
+    def test_what_counts_without_a_change_is_shown(self, own: Api, boss: Panel) -> None:
+        page = boss.get(PATH).text
+        assert 'placeholder="1000"' in page  # WITHDRAW_MAX
+        assert 'placeholder="60"' in page  # APPROVAL_REMINDER_MINUTES
+
     def test_each_is_a_name_that_deployers_know(self, own: Api) -> None:
         named = (ROOT / ".env.example").read_text()
         with own.app.app_context():

@@ -40,7 +40,8 @@ def load(env: Env, _core: CoreSettings) -> PayoutSettings:
 
 
 def _amount(env: Env, name: str, default: str) -> int:
-    amount = parse_decimal(env.str(name, "") or default, CURRENCY)
+    env.defaults[name] = default
+    amount = parse_decimal(env.str(name, default) or default, CURRENCY)
     if amount is None:
         env.complain(name, "must be an amount of USDT such as 20 or 99.50")
     return amount or 0
