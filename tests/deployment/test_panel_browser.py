@@ -156,10 +156,12 @@ def test_the_desk_takes_keys_and_shows_what_is_new(
     page.keyboard.type("a")  # a letter of a reason decides nothing
     assert page.locator(".question").count() == 2
     page.keyboard.press("Escape")
-    page.evaluate("document.querySelectorAll('details[open]').forEach(d => { d.open = false; })")
+    assert page.locator("details[open]").count() == 0
+    assert first in page.locator(".question:focus").inner_text()
     third = submit(web, token)  # from elsewhere, while the page is open
     page.wait_for_selector(f"text={third[:20]}", timeout=20_000)
-    page.keyboard.press("j")
+    page.wait_for_load_state()  # the text is there before the script that takes the keys
+    assert first in page.locator(".question:focus").inner_text()
     with page.expect_navigation():
         page.keyboard.press("a")
     assert first not in page.content()

@@ -23,7 +23,27 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
+  // A reload for what is new leaves the keys where they were; the mark serves that one reload.
+  var PLACE = "desk-place";
+
+  function keepPlace() {
+    var card = current();
+    if (card) window.sessionStorage.setItem(PLACE, card.getAttribute("aria-labelledby"));
+  }
+
+  function findPlace() {
+    var heading = document.getElementById(window.sessionStorage.getItem(PLACE));
+    window.sessionStorage.removeItem(PLACE);
+    if (heading) heading.closest(".question").focus();
+  }
+
   document.addEventListener("keydown", function (event) {
+    var reason = event.target.closest("details.reject");
+    if (event.key === "Escape" && reason) {
+      current().focus();
+      reason.open = false;
+      return;
+    }
     var field = event.target.closest("input, textarea, select");
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
     // By the place of the key: with a Persian or Russian layout the letters are others.
@@ -56,8 +76,9 @@
         return answer.json();
       })
       .then(function (news) {
-        if (news.state !== desk.dataset.state && !isBusy()) window.location.reload();
-        else later();
+        if (news.state === desk.dataset.state || isBusy()) return later();
+        keepPlace();
+        window.location.reload();
       })
       .catch(later);
   }
@@ -66,5 +87,6 @@
     window.setTimeout(look, SECONDS * 1000);
   }
 
+  findPlace();
   if (window.fetch) later();
 })();
