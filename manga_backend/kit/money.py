@@ -28,6 +28,11 @@ class Money:
     def __str__(self) -> str:
         return decimal_string(self.amount, self.currency)
 
+    @property
+    def with_currency(self) -> str:
+        """As people read it: `5.00 USDT`."""
+        return f"{self} {self.currency}"
+
 
 def decimal_string(amount: int, currency: str) -> str:
     """`5000000, USDT` → `5.00`: all significant decimals, at least two where there are any."""

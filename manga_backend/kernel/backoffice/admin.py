@@ -53,7 +53,7 @@ from manga_backend.kit.i18n import (
     gettext_lazy,
     left_to_right,
 )
-from manga_backend.kit.money import decimal_string
+from manga_backend.kit.money import Money, decimal_string
 from manga_backend.kit.problems import DomainError, InvalidInput
 from manga_backend.kit.ratelimit import client_address
 
@@ -279,7 +279,7 @@ class ListView(PanelView, ModelView):
         if value is None or value == "":
             return "—"
         if name in self.money_columns:
-            return left_to_right(f"{decimal_string(value, row.currency)} {row.currency}")
+            return left_to_right(Money(value, row.currency).with_currency)
         return written(name, value)
 
     def exported(self, row: Any, name: str) -> str:

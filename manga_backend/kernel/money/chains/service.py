@@ -6,7 +6,7 @@ from manga_backend.kernel.approvals.service.asking import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.money.chains import queries
-from manga_backend.kernel.money.chains.domain import is_address
+from manga_backend.kernel.money.chains.domain import is_address, normalised
 from manga_backend.kernel.money.chains.messages import ADDRESS_CHANGED
 from manga_backend.kernel.money.chains.models import ReceivingAddress
 from manga_backend.kernel.money.chains.types import Network
@@ -18,6 +18,22 @@ from manga_backend.kit.problems import InvalidInput
 KIND = "address_changed"
 
 
+def check_address(network: Network, text: str) -> None:
+    """InvalidInput (address) for what is no address of the network."""
+    if not is_address(network, text):
+        words = gettext("This is not an address of %(network)s.", network=network.value)
+        raise InvalidInput({"address": [words]})
+
+
+def read_hash(network: Network, typed: str) -> str:
+    """A transaction hash as it is stored. InvalidInput (tx_hash) for a wrong shape."""
+    stored = normalised(network, typed)
+    if stored is None:
+        words = gettext("This is not a transaction hash of %(network)s.", network=network.value)
+        raise InvalidInput({"tx_hash": [words]})
+    return stored
+
+
 def set_address(network: Network, typed: str, actor: Actor) -> bool:
     """Take payments of a network at this address from now on; empty: take none. False when it is
     the address already.
@@ -26,9 +42,8 @@ def set_address(network: Network, typed: str, actor: Actor) -> bool:
     and the audit log has both. What was promised to the address before is still watched there.
     """
     address = typed.strip()
-    if address and not is_address(network, address):
-        words = gettext("This is not an address of %(network)s.", network=network.value)
-        raise InvalidInput({"address": [words]})
+    if address:
+        check_address(network, address)
     serialize_on("receiving_addresses")
     before = queries.addresses().get(network, "")
     if before == address:

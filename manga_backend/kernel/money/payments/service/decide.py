@@ -147,7 +147,7 @@ def _question(payment: Payment, user: Asker, approved: int) -> Question:
     facts = [
         *about_user(user),
         *(Fact(label, text) for label, text in item_facts),
-        Fact(gettext("Price"), f"{Money(invoice.amount, invoice.currency)} {invoice.currency}"),
+        Fact(gettext("Price"), Money(invoice.amount, invoice.currency).with_currency),
     ]
     if payment.network is not None and payment.tx_hash is not None:
         facts += [
@@ -187,11 +187,11 @@ def _chain_facts(payment: Payment) -> list[Fact]:
     where = gettext("On the chain") if payment.network else gettext("The provider says")
     facts = [Fact(where, gettext(VERDICTS[verdict]))]
     if seen.get("amount") is not None and verdict is not Verdict.WRONG_RECEIVER:
-        came = f"{Money(seen['amount'], payment.currency)} {payment.currency}"
+        came = Money(seen["amount"], payment.currency).with_currency
         facts.append(Fact(gettext("Received"), came))
         if verdict is Verdict.TOO_LITTLE:
             missing = Money(payment.amount - seen["amount"], payment.currency)
-            facts.append(Fact(gettext("Missing"), f"{missing} {payment.currency}"))
+            facts.append(Fact(gettext("Missing"), missing.with_currency))
     if verdict is Verdict.UNCONFIRMED and seen.get("needed"):
         counted = f"{seen['confirmations']}/{seen['needed']}"
         facts.append(Fact(gettext("Confirmations"), local_digits(counted)))

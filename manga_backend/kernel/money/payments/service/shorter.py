@@ -37,7 +37,7 @@ def option_of(payment: Payment, offer: Offer) -> Option:
     """The button; its key is another one as soon as the offer is."""
     item = Item(payment.user_id, offer.product, offer.code, offer.title, offer.item)
     name = fulfilments[offer.fulfilment].facts(item)[0][1]
-    price = f"{offer.price} {offer.price.currency}"
+    price = offer.price.with_currency
     label = gettext("Take it for %(plan)s (%(price)s)", plan=name, price=price)
     what = repr((offer.code, offer.price, sorted(offer.item.items())))
     return Option(hashlib.sha256(what.encode()).hexdigest()[:16], label)

@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.identity.service.sessions import lock_user
-from manga_backend.kernel.money.chains import domain as chains
+from manga_backend.kernel.money.chains.service import read_hash
 from manga_backend.kernel.money.chains.settings import ChainSettings
 from manga_backend.kernel.money.chains.types import Network, Verdict
 from manga_backend.kernel.money.payments import queries
@@ -69,10 +69,7 @@ def submit_transaction(
     chosen = network or known.default_network
     offer = offer_of(plan)
     address = queries.receiving_addresses().get(chosen.value)
-    stored = chains.normalised(chosen, tx_hash)
-    if stored is None:
-        words = gettext("This is not a transaction hash of %(network)s.", network=chosen.value)
-        raise InvalidInput({"tx_hash": [words]})
+    stored = read_hash(chosen, tx_hash)
     lock_user(user_id)
     sent_before = queries.count_submissions(user_id, stored)
     if queries.is_taken(stored) or sent_before > MAX_RESUBMISSIONS:

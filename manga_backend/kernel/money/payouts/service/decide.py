@@ -18,7 +18,7 @@ from manga_backend.kernel.money.payouts.service.sending import process
 from manga_backend.kernel.money.payouts.service.steps import move
 from manga_backend.kernel.money.payouts.types import PayoutStatus
 from manga_backend.kit.i18n import gettext, local_digits, local_time
-from manga_backend.kit.money import decimal_string
+from manga_backend.kit.money import Money
 from manga_backend.kit.settings import settings
 
 
@@ -63,10 +63,10 @@ class PayoutSubject:
 def _question(payout: Payout, user: Asker, left: int, paid: int) -> Question:
     facts = [
         *about_user(user),
-        Fact(gettext("Amount"), _money(payout.amount, payout.currency)),
+        Fact(gettext("Amount"), payout.money.with_currency),
         Fact(gettext("Network"), payout.network.value),
         Fact(gettext("Address"), payout.address, code=True),
-        Fact(gettext("Left in the wallet"), _money(left, payout.currency)),
+        Fact(gettext("Left in the wallet"), Money(left, payout.currency).with_currency),
         Fact(gettext("Withdrawals so far"), local_digits(str(paid))),
         Fact(gettext("Sent"), local_time(payout.requested_at)),
     ]
@@ -78,7 +78,3 @@ def _lock(subject_id: str) -> Payout:
     if payout is None:
         raise PayoutMovedOn
     return payout
-
-
-def _money(amount: int, currency: str) -> str:
-    return f"{decimal_string(amount, currency)} {currency}"

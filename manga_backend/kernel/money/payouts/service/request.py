@@ -13,7 +13,7 @@ from manga_backend.kernel.approvals.types import Decision
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.queries import get_user
 from manga_backend.kernel.identity.service.sessions import lock_user
-from manga_backend.kernel.money.chains.domain import is_address
+from manga_backend.kernel.money.chains.service import check_address
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.ledger.queries import find_wallet, gifts_left
 from manga_backend.kernel.money.ledger.service import own_account, reserve, wallet_account
@@ -55,7 +55,7 @@ def request_payout(user_id: int, money: Money, network: Network, address: str) -
     _check_address(network, address)
     if not config.least <= money.amount <= config.most:
         least, most = (Money(edge, money.currency) for edge in (config.least, config.most))
-        raise AmountOutOfRange(least=str(least), most=f"{most} {money.currency}")
+        raise AmountOutOfRange(least=str(least), most=most.with_currency)
     lock_user(user_id)
     if queries.count_of_user(user_id, *queries.UNDER_WAY) >= MAX_UNDER_WAY:
         raise TooManyPayouts
@@ -84,9 +84,7 @@ def request_payout(user_id: int, money: Money, network: Network, address: str) -
 def _check_address(network: Network, address: str) -> None:
     if network not in NETWORKS:
         raise InvalidInput({"network": [gettext("USDT is not sent on this network.")]})
-    if not is_address(network, address):
-        words = gettext("This is not an address of %(network)s.", network=network.value)
-        raise InvalidInput({"address": [words]})
+    check_address(network, address)
 
 
 def _reserve(payout: Payout) -> None:
@@ -109,7 +107,7 @@ def _reserve(payout: Payout) -> None:
     free = find_wallet(payout.user_id, currency).available - gifts_left(payout.user_id, currency)
     if free < 0:
         may_leave = Money(max(0, free + payout.amount), currency)
-        raise NotWithdrawable(amount=f"{may_leave} {currency}")
+        raise NotWithdrawable(amount=may_leave.with_currency)
 
 
 def cancel_payout(user_id: int, payout_id: uuid.UUID) -> Payout:

@@ -10,6 +10,7 @@ from manga_backend.kernel.approvals.service.asking import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.money.chains.domain import normalised
+from manga_backend.kernel.money.chains.service import read_hash
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.gateways.types import PROVIDER, Remittance, RemittanceStatus
 from manga_backend.kernel.money.payouts import messages, queries
@@ -23,7 +24,6 @@ from manga_backend.kit.db import session
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.money import decimal_string, read_amount
-from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.settings import settings
 
 SEND = "payouts.send"
@@ -224,13 +224,7 @@ def mark_paid(payout_id: uuid.UUID, typed_hash: str, actor: Actor) -> None:
     payout = _lock_processing(payout_id)
     if not payout.is_by_hand:
         payout = _lock_stuck(payout_id)
-    stored = normalised(payout.network, typed_hash)
-    if stored is None:
-        words = gettext(
-            "This is not a transaction hash of %(network)s.", network=payout.network.value
-        )
-        raise InvalidInput({"tx_hash": [words]})
-    payout.tx_hash = stored
+    payout.tx_hash = stored = read_hash(payout.network, typed_hash)
     move(payout, PayoutStatus.PAID, actor.key)
     record_audit(actor, "payout.marked_paid", KIND, payout.id, after={"tx_hash": stored})
 
