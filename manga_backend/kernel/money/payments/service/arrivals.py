@@ -22,15 +22,15 @@ from manga_backend.kernel.money.payments.models import (
 )
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject, is_large
 from manga_backend.kernel.money.payments.service.intents import settle_intent
-from manga_backend.kernel.money.payments.service.steps import note_payment_step, reopen_invoice
+from manga_backend.kernel.money.payments.service.steps import open_payment, reopen_invoice
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
 from manga_backend.kernel.money.payments.service.verify import as_json
 from manga_backend.kernel.money.payments.settings import PaymentSettings
-from manga_backend.kernel.money.payments.types import IntentStatus, Method, PaymentStatus
+from manga_backend.kernel.money.payments.types import IntentStatus, Method
 from manga_backend.kernel.notifications.service.outbox import notify_log_channel
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import insert_or, new_id, session
+from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.i18n import render
 from manga_backend.kit.settings import settings
 
@@ -138,26 +138,17 @@ def _payment_of(chain: Chain, arrived: ChainTransfer, intent: PaymentIntent) -> 
     invoice = session().get_one(Invoice, intent.invoice_id)
     reopen_invoice(invoice, AUTOMATON.key)
     expected = Expected(intent.amount, intent.created_at - queries.CLOCKS_DIFFER)
-    payment = Payment(
-        id=new_id(),
-        invoice_id=invoice.id,
-        user_id=intent.user_id,
+    payment = open_payment(
+        invoice,
+        AUTOMATON.key,
         method=Method.CRYPTO,
-        status=PaymentStatus.PENDING,
-        amount=invoice.amount,
-        currency=invoice.currency,
         network=chain.network,
         tx_hash=arrived.tx_hash,
         address=intent.address,
         intent_id=intent.id,
         verification=as_json(judge(_seen(chain, arrived), expected, chain))
         | ({"late": True} if arrived.block_time > intent.expires_at else {}),
-        submitted_at=clock.now(),
     )
-    payment.invoice = invoice
-    session().add(payment)
-    session().flush()
-    note_payment_step(payment.id, None, PaymentStatus.PENDING, AUTOMATON.key)
     return payment
 
 

@@ -19,13 +19,13 @@ from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import (
     move_invoice,
     move_payment,
-    note_payment_step,
     open_invoice,
+    open_payment,
 )
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, offer_of
 from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
 from manga_backend.kit import clock
-from manga_backend.kit.db import new_id, session
+from manga_backend.kit.db import session
 from manga_backend.kit.money import decimal_string, read_amount
 
 log = logging.getLogger(__name__)
@@ -55,21 +55,12 @@ def open_order(user_id: int, plan: str | None) -> Order:
     payment = queries.find_open_order(user_id, offer.code, clock.now() - REUSED_FOR)
     if payment is None or payment.amount != offer.price.amount:
         invoice = open_invoice(user_id, offer, f"user:{user_id}")
-        payment = Payment(
-            id=new_id(),
-            invoice_id=invoice.id,
-            user_id=user_id,
+        payment = open_payment(
+            invoice,
+            f"user:{user_id}",
             method=Method.GATEWAY,
-            status=PaymentStatus.PENDING,
-            amount=invoice.amount,
-            currency=invoice.currency,
-            submitted_at=clock.now(),
             verify_at=clock.now() + POLL_EVERY,
         )
-        payment.invoice = invoice
-        session().add(payment)
-        session().flush()
-        note_payment_step(payment.id, None, PaymentStatus.PENDING, f"user:{user_id}")
     amount = decimal_string(payment.amount, payment.currency)
     return Order(payment.id, payment.id.hex, amount, payment.currency)
 

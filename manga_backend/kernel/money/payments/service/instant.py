@@ -19,8 +19,8 @@ from manga_backend.kernel.money.payments.service.booking import CREDIT, book, so
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
     move_invoice,
-    note_payment_step,
     open_invoice,
+    open_payment,
 )
 from manga_backend.kernel.money.payments.service.submit import gifts, offer_of
 from manga_backend.kernel.money.payments.types import (
@@ -33,7 +33,7 @@ from manga_backend.kernel.money.payments.types import (
 from manga_backend.kernel.notifications.service.outbox import notify_log_channel, notify_user
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import new_id, session
+from manga_backend.kit.db import new_id
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import gettext, render
 from manga_backend.kit.money import Money
@@ -123,23 +123,17 @@ def _settle(user_id: int, offer: Offer, method: Method, payment_id: uuid.UUID) -
     actor = f"user:{user_id}"
     invoice = open_invoice(user_id, offer, actor)
     now = clock.now()
-    payment = Payment(
+    payment = open_payment(
+        invoice,
+        actor,
         id=payment_id,
-        invoice_id=invoice.id,
-        user_id=user_id,
         method=method,
         status=PaymentStatus.APPROVED,
-        amount=invoice.amount,
-        currency=invoice.currency,
         submitted_at=now,
         decided_at=now,
         decided_by=actor,
         decided_by_label=get_user(user_id).label,
     )
-    payment.invoice = invoice
-    session().add(payment)
-    session().flush()
-    note_payment_step(payment.id, None, PaymentStatus.APPROVED, actor)
     move_invoice(invoice, InvoiceStatus.PAID, actor)
     book(payment)
     fulfilled = fulfil(invoice, payment)

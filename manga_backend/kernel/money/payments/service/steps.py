@@ -21,6 +21,7 @@ from manga_backend.kernel.money.payments.types import (
     Fulfilled,
     InvoiceStatus,
     Item,
+    Method,
     Offer,
     PaymentStatus,
 )
@@ -144,10 +145,34 @@ def move_payment(
     )
     if not done.rowcount:  # type: ignore[attr-defined]
         raise PaymentNotPending
-    note_payment_step(payment.id, before, to, actor, reason)
+    _note_payment_step(payment.id, before, to, actor, reason)
 
 
-def note_payment_step(
+def open_payment(invoice: Invoice, actor: str, *, method: Method, **columns: Any) -> Payment:
+    """A payment of the whole invoice, pending unless `columns` say otherwise. IntegrityError for a
+    transaction that is another payment's."""
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "status": PaymentStatus.PENDING,
+        "submitted_at": clock.now(),
+        **columns,
+    }
+    payment = Payment(
+        invoice_id=invoice.id,
+        user_id=invoice.user_id,
+        method=method,
+        amount=invoice.amount,
+        currency=invoice.currency,
+        **values,
+    )
+    payment.invoice = invoice
+    session().add(payment)
+    session().flush()
+    _note_payment_step(payment.id, None, payment.status, actor)
+    return payment
+
+
+def _note_payment_step(
     payment_id: uuid.UUID,
     before: PaymentStatus | None,
     to: PaymentStatus,

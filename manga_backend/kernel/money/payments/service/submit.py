@@ -13,8 +13,8 @@ from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.errors import TooManyPending, TransactionAlreadyUsed
 from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.steps import (
-    note_payment_step,
     open_invoice,
+    open_payment,
 )
 from manga_backend.kernel.money.payments.types import (
     CheaperSource,
@@ -25,7 +25,7 @@ from manga_backend.kernel.money.payments.types import (
     PaymentStatus,
 )
 from manga_backend.kit import clock
-from manga_backend.kit.db import new_id, session, violates
+from manga_backend.kit.db import violates
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.problems import InvalidInput
@@ -78,30 +78,21 @@ def submit_transaction(
         raise TooManyPending
     actor = f"user:{user_id}"
     invoice = open_invoice(user_id, offer, actor)
-    payment = Payment(
-        id=new_id(),
-        invoice_id=invoice.id,
-        user_id=user_id,
-        method=Method.CRYPTO,
-        status=PaymentStatus.PENDING,
-        amount=invoice.amount,
-        currency=invoice.currency,
-        network=chosen,
-        tx_hash=stored,
-        address=address,
-        verification={"verdict": Verdict.UNCHECKED.value},
-        verify_at=clock.now() if address and chosen in known.readable else None,
-        submitted_at=clock.now(),
-    )
-    payment.invoice = invoice
-    session().add(payment)
     try:
-        session().flush()
+        payment = open_payment(
+            invoice,
+            actor,
+            method=Method.CRYPTO,
+            network=chosen,
+            tx_hash=stored,
+            address=address,
+            verification={"verdict": Verdict.UNCHECKED.value},
+            verify_at=clock.now() if address and chosen in known.readable else None,
+        )
     except IntegrityError as error:
         if violates(error, Payment.tx_hash):
             raise TransactionAlreadyUsed from None
         raise
-    note_payment_step(payment.id, None, PaymentStatus.PENDING, actor)
     file_approval(APPROVAL_KIND, str(payment.id))
     if payment.verify_at is not None:
         wake(VERIFY)
