@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from manga_backend.kernel.approvals import settings as approval_settings
@@ -13,7 +14,6 @@ from manga_backend.kernel.backoffice import wiring as backoffice
 from manga_backend.kernel.broadcasts import wiring as broadcasts
 from manga_backend.kernel.identity import settings as identity_settings
 from manga_backend.kernel.identity import wiring as identity
-from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.memberships import wiring as memberships
 from manga_backend.kernel.money.chains import settings as chain_settings
 from manga_backend.kernel.money.chains import wiring as chains
@@ -60,7 +60,7 @@ KERNEL = (
     broadcasts,
     statistics,
 )
-PRODUCTS = ("manga",)
+PRODUCTS = ("manga", "urgent")
 SETTINGS = (
     telegram_settings.load,
     notification_settings.load,
@@ -109,12 +109,14 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     for package in KERNEL:
         package.init_app(app)
     for name in PRODUCTS:
+        models = f"manga_backend.products.{name}.models"
+        if find_spec(models):  # the tables of all products are there, whichever are on
+            import_module(models)
         if name in core.products or "all" in core.products:
             import_module(f"manga_backend.products.{name}.wiring").init_app(app)
     jobs.register(app, "idempotency.purge", purge_idempotency_keys)
     schedules.register(app, "idempotency.purge", Schedule("idempotency.purge", timedelta(hours=1)))
     add_duty(app, "schedules", scheduler)
-    doors.require(app, "auth")
     offers.require(app, "plan")
     cheaper_offers.require(app, "plan")
     gifts.require(app, "days")

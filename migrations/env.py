@@ -20,6 +20,11 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
     return False
 
 
+def include_name(name: str | None, kind: str, _parents: Any) -> bool:
+    """Full-text indexes are each database's own: no model knows them."""
+    return not (kind in ("table", "index") and name is not None and "_search" in name)
+
+
 def run() -> None:
     """Upgrade or downgrade; one transaction for each migration."""
     with database.engine.connect() as connection:
@@ -28,6 +33,7 @@ def run() -> None:
             target_metadata=database.metadatas[None],
             render_item=render_item,
             render_as_batch=True,
+            include_name=include_name,
             transaction_per_migration=True,
             compare_type=False,
         )

@@ -45,6 +45,7 @@ def base_settings(folder: Path, bot: BotApiStandIn) -> dict[str, str]:
     """The environment of a test app on SQLite in `folder`."""
     return {
         "APP_ENV": "testing",
+        "PRODUCTS": "all",
         "INSTANCE_PATH": str(folder),
         "SECRET_KEY": "s" * 40,
         "JWT_SECRET_KEY": "j" * 40,

@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.money import EXPONENTS, Money, parse_decimal
-from manga_backend.kit.principal import MARK, UNLIMITED
+from manga_backend.kit.principal import INIT_DATA, MARK, UNLIMITED
 from manga_backend.kit.problems import PROBLEM, DomainError, InvalidInput, ProblemSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -170,6 +170,7 @@ class Blueprint(SmorestBlueprint):
             apidoc = view_func.__dict__.setdefault("_apidoc", {})
             apidoc["has_places"] = "<" in rule
             apidoc["access"] = (mark, getattr(view_func, UNLIMITED, False))
+            apidoc["takes_init_data"] = getattr(view_func, INIT_DATA, False)
             if mark != "public":
                 manual = apidoc.setdefault("manual_doc", {})
                 manual.setdefault("security", [{"bearer": []}])
@@ -218,6 +219,11 @@ class Blueprint(SmorestBlueprint):
             ):
                 refused.add(401, code, "See Authentication.")
             refused.add(403, "forbidden", f"The right {access} is missing.")
+            if info.get("takes_init_data"):
+                for code in ("init_data_invalid", "init_data_expired"):
+                    refused.add(401, code, "See Authentication.")
+                refused.add(403, "banned", "The account is banned.")
+                refused.add(422, "telegram_off", "Signing in by Telegram is not available.")
         if not is_unlimited:
             refused.add(429, "too_many_requests", "Wait for Retry-After seconds.")
         if info.get("idempotent"):

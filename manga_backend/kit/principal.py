@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, request
 from sqlalchemy import RowMapping, Select
 
 from manga_backend.kit.i18n import N_
@@ -20,6 +20,7 @@ R = TypeVar("R")
 
 MARK = "_access"
 UNLIMITED = "_unlimited"
+INIT_DATA = "_init_data"
 _AUTHENTICATOR = "kit.authenticator"
 
 Widen = Callable[[Select[Any]], Select[Any]]
@@ -40,10 +41,15 @@ class Forbidden(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller of this request; `row` has what the route asked to read along."""
+    """The caller of this request; `row` has what the route asked to read along.
+
+    `session_id` is None for a credential that makes no session; `product` is what the caller came
+    through.
+    """
 
     user_id: int
-    session_id: uuid.UUID
+    session_id: uuid.UUID | None
+    product: str
     permissions: frozenset[str]
     row: RowMapping
 
@@ -53,9 +59,10 @@ class Principal:
 
 
 class Authenticator(Protocol):
-    """Proves who sent the request at hand, or raises a 401 refusal."""
+    """Proves who sent the request at hand, or raises a 401 refusal. With `init_data` what a Mini
+    App was given by Telegram counts beside our own tokens."""
 
-    def __call__(self, widen: Widen | None) -> Principal: ...
+    def __call__(self, widen: Widen | None, *, init_data: bool) -> Principal: ...
 
 
 def register_authenticator(app: Flask, authenticator: Authenticator) -> None:
@@ -71,24 +78,35 @@ def principal() -> Principal:
     return caller
 
 
+def caller_if_any(widen: Widen | None = None, *, init_data: bool = False) -> Principal | None:
+    """Who sent this request to a public route; None if it does not say. Credentials that don't
+    hold are refused (401), so that a client whose token ended notices."""
+    if "Authorization" not in request.headers:
+        return None
+    caller: Principal = current_app.extensions[_AUTHENTICATOR](widen, init_data=init_data)
+    return caller
+
+
 def require(
-    permission: str, widen: Widen | None = None
+    permission: str, widen: Widen | None = None, *, init_data: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Only callers who hold `permission`; 401 without a session, 403 without the right.
 
     `widen` lets a hot route read its own columns in the statement that checks the session.
+    `init_data`: what Telegram gave a Mini App is a credential here as well.
     """
 
     def mark(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            caller: Principal = current_app.extensions[_AUTHENTICATOR](widen)
+            caller: Principal = current_app.extensions[_AUTHENTICATOR](widen, init_data=init_data)
             if not caller.can(permission):
                 raise Forbidden
             g.principal = caller
             return view(*args, **kwargs)
 
         setattr(guarded, MARK, permission)
+        setattr(guarded, INIT_DATA, init_data)
         return guarded
 
     return mark

@@ -44,6 +44,10 @@ class User(Model):
     telegram_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
     """A claim until `telegram_verified_at` is set."""
     telegram_verified_at: Mapped[datetime | None]
+    first_name: Mapped[str | None]
+    telegram_username: Mapped[str | None]
+    """As Telegram called the person when it last vouched for it, at `profile_at`."""
+    profile_at: Mapped[datetime | None]
     role: Mapped[Role] = mapped_column(enum_type(Role, "role"), default=Role.USER)
     language: Mapped[str | None]
     banned_at: Mapped[datetime | None] = mapped_column(index=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, case, func, select
 
 from manga_backend.kernel.identity.domain import username_key
 from manga_backend.kernel.identity.errors import UserNotFound
@@ -20,9 +20,18 @@ from manga_backend.kit.settings import CoreSettings, settings
 ADMIN_ROLES = tuple(role for role in Role if role.rank >= Role.ADMIN.rank)
 
 
-def _proved(telegram_id: int) -> ColumnElement[bool]:
+def _proved(telegram_id: int | ColumnElement[int]) -> ColumnElement[bool]:
     """Claims don't count: anyone may claim the id of another."""
     return and_(User.telegram_id == telegram_id, User.telegram_verified_at.is_not(None))
+
+
+_CALLER: tuple[Any, ...] = (
+    User.id.label("user_id"),
+    User.username,
+    User.role,
+    User.language,
+    User.banned_at,
+)
 
 
 def caller_statement() -> Select[Any]:
@@ -30,18 +39,36 @@ def caller_statement() -> Select[Any]:
     columns: tuple[Any, ...] = (
         Session.salt,
         Session.kind,
+        Session.product,
         Session.ended_at,
         Session.end_reason,
-        User.id.label("user_id"),
-        User.username,
-        User.role,
-        User.language,
-        User.banned_at,
+        *_CALLER,
     )
     return (
         select(*columns)
         .join(User, User.id == Session.user_id)
         .where(Session.id == bindparam("session_id"))
+    )
+
+
+def telegram_caller_statement() -> Select[Any]:
+    """The same for whoever proved a Telegram id: parameter `telegram_id`; and what was last told of
+    the person, as `told_*`."""
+    columns: tuple[Any, ...] = (
+        *_CALLER,
+        User.first_name.label("told_first_name"),
+        User.telegram_username.label("told_username"),
+        User.profile_at.label("told_at"),
+    )
+    return select(*columns).where(_proved(bindparam("telegram_id")))
+
+
+def with_telegram(statement: Select[Any]) -> Select[Any]:
+    """Widens the caller's statement by the Telegram id, None unless it is proved, and by how the
+    person is called there."""
+    proved = case((User.telegram_verified_at.is_not(None), User.telegram_id))
+    return statement.add_columns(
+        proved.label("telegram_id"), User.first_name, User.telegram_username, User.public_id
     )
 
 

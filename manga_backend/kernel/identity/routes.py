@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from flask import Response, request, session
 from flask_smorest.pagination import PaginationParameters
@@ -13,14 +14,16 @@ from manga_backend.kernel.identity.domain import USERNAME, username_key
 from manga_backend.kernel.identity.permissions import USE_OWN_ACCOUNT
 from manga_backend.kernel.identity.service import accounts, sessions, telegram, webapp
 from manga_backend.kernel.identity.service.tokens import read_token
-from manga_backend.kernel.identity.types import Claims, Device, EndReason
+from manga_backend.kernel.identity.types import Claims, Device, EndReason, TelegramProfile
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.i18n import asked_language
 from manga_backend.kit.principal import Principal, Widen, principal, public, require
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.ratelimit import body_field, client_address, limit_route
 
-_CLAIMS = "manga.claims"
+T = TypeVar("T")
+
+_CLAIMS, _PROFILE = "manga.claims", "manga.telegram_profile"
 PANEL_SESSION = "sid"
 """Where the panel's cookie keeps its session's id."""
 
@@ -39,34 +42,51 @@ def _bearer() -> str:
     return token.strip()
 
 
-def _claims() -> Claims:
-    """The access token of this request, verified once however often it is asked for."""
-    found = request.environ.get(_CLAIMS)
+def _once(slot: str, verify: Callable[[], T]) -> T:
+    """What this request's credential says, verified once however often it is asked for."""
+    found = request.environ.get(slot)
     if found is None:
         try:
-            found = read_token(_bearer(), "access")
+            found = verify()
         except DomainError as refusal:
             found = refusal
-        request.environ[_CLAIMS] = found
+        request.environ[slot] = found
     if isinstance(found, DomainError):
         raise found
-    claims: Claims = found
-    return claims
+    verified: T = found
+    return verified
 
 
-def authenticate(widen: Widen | None) -> Principal:
+def _claims() -> Claims:
+    """Of the access token of this request."""
+    return _once(_CLAIMS, lambda: read_token(_bearer(), "access"))
+
+
+def _profile() -> TelegramProfile:
+    """Whoever the initData of this request vouches for, verified once."""
+    return _once(_PROFILE, lambda: webapp.read_init_data(_bearer()))
+
+
+def _is_init_data() -> bool:
+    """Our tokens have no such character in them."""
+    return "=" in request.headers.get("Authorization", "") and webapp.product_of_init_data() != ""
+
+
+def authenticate(widen: Widen | None, *, init_data: bool) -> Principal:
     """The authenticator of the API: kit/principal.py."""
+    if init_data and _is_init_data():
+        return webapp.authenticate(_profile(), widen)
     return sessions.authenticate(_claims(), widen)
 
 
 def caller_key() -> str | None:
-    """Whom the default rate limit counts: the user of a valid token, the panel session of a signed
-    cookie, else nobody in particular."""
+    """Whom the default rate limit counts: the user of a valid token or initData, the panel session
+    of a signed cookie, else nobody in particular."""
     if "Authorization" not in request.headers:
         panel_session = session.get(PANEL_SESSION)
         return f"panel:{panel_session}" if panel_session else None
     try:
-        return _claims().user
+        return f"telegram:{_profile().telegram_id}" if _is_init_data() else _claims().user
     except DomainError:
         return None
 
@@ -82,6 +102,13 @@ def _named_user() -> str:
     if not isinstance(name, str) or not USERNAME.fullmatch(name):
         return client_address()
     return f"name:{username_key(name)}"
+
+
+def _own_session() -> uuid.UUID:
+    """The session of the token at hand: initData is no credential here."""
+    found = principal().session_id
+    assert found is not None
+    return found
 
 
 def _signed_in() -> str:
@@ -111,7 +138,8 @@ def register(new: dict[str, Any]) -> Any:
 def login(credentials: dict[str, Any]) -> Any:
     """Sign in with name and password; the session before this one ends at once."""
     name, password = credentials["username"], credentials["password"]
-    return accounts.sign_in(name, password, device(), credentials.get("code"))
+    more = {key: credentials.get(key) for key in ("code", "product")}
+    return accounts.sign_in(name, password, device(), **more)
 
 
 @auth.route("/telegram/webapp", methods=["POST"])
@@ -124,7 +152,7 @@ def login(credentials: dict[str, Any]) -> Any:
 @auth.response(200, schemas.TokensSchema)
 def sign_in_by_init_data(body: dict[str, Any]) -> Any:
     """Sign in from a Mini App; the account is opened at first sight."""
-    return webapp.sign_in_by_init_data(body["init_data"], device())
+    return webapp.sign_in_by_init_data(body["init_data"], device(), body.get("product"))
 
 
 @auth.route("/telegram/widget", methods=["POST"])
@@ -134,11 +162,13 @@ def sign_in_by_init_data(body: dict[str, Any]) -> Any:
     *(errors.InitDataInvalid, errors.InitDataExpired, errors.WidgetUsed),
     *(errors.TelegramSignInOff, errors.Banned),
 )
+@auth.arguments(schemas.ProductSchema, location="query")
 @auth.arguments(schemas.WidgetSchema)
 @auth.response(200, schemas.TokensSchema)
-def sign_in_by_widget(fields: dict[str, str]) -> Any:
-    """Sign in by the Login Widget's fields; each payload is good once."""
-    return webapp.sign_in_by_widget(fields, device())
+def sign_in_by_widget(query: dict[str, Any], fields: dict[str, str]) -> Any:
+    """Sign in by the Login Widget's fields; each payload is good once. What comes of it counts for
+    the product in the query, `?product=urgent`, or for the first one."""
+    return webapp.sign_in_by_widget(fields, device(), query.get("product"))
 
 
 @auth.route("/refresh", methods=["POST"])
@@ -157,8 +187,7 @@ def refresh() -> Any:
 @auth.response(204)
 def logout() -> Any:
     """End this session."""
-    caller = principal()
-    sessions.sign_out(caller.user_id, caller.session_id)
+    sessions.sign_out(principal().user_id, _own_session())
     return Response(status=204)
 
 
@@ -180,9 +209,8 @@ def change_password(passwords: dict[str, Any]) -> Any:
 @auth.paginate()
 def list_sessions(pagination_parameters: PaginationParameters) -> Any:
     """The caller's live sessions, newest first."""
-    caller = principal()
-    live = paged(queries.live_sessions(caller.user_id), pagination_parameters)
-    return schemas.as_sessions(live, caller.session_id)
+    live = paged(queries.live_sessions(principal().user_id), pagination_parameters)
+    return schemas.as_sessions(live, _own_session())
 
 
 @auth.route("/sessions/<uuid:session_id>", methods=["DELETE"])

@@ -60,7 +60,16 @@ class RegisteredSchema(Schema):
     telegram_id = ma.fields.Integer(required=True)
 
 
-class LoginSchema(Schema):
+class ProductSchema(Schema):
+    product = ma.fields.String(
+        validate=validate.Length(min=1, max=32),
+        metadata={
+            "description": "What the session counts for, `urgent` say; the first product without.",
+        },
+    )
+
+
+class LoginSchema(ProductSchema):
     username = ma.fields.String(
         required=True, validate=validate.Length(min=1, max=128), metadata={"example": "reader_1"}
     )
@@ -104,7 +113,7 @@ class SessionSchema(Schema):
     current = ma.fields.Boolean(required=True)
 
 
-class InitDataSchema(Schema):
+class InitDataSchema(ProductSchema):
     init_data = ma.fields.String(
         required=True,
         validate=validate.Length(min=1, max=8192),

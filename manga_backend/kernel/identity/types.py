@@ -44,10 +44,11 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The product that a way of signing in belongs to, and how many sessions it allows."""
+    """How a product is entered: how many sessions it allows, and whether initData by itself is a
+    credential on its routes."""
 
-    product: str
     max_sessions: Callable[[], int]
+    takes_init_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

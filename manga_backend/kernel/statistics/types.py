@@ -22,5 +22,7 @@ class Metric(StrEnum):
     """How long they had waited, all together."""
     GIVEN_UP = "given_up"
     """Messages that could not be delivered."""
+    FACTS = "facts"
+    """What a product counts, by words of its own: `<product>:<word>`."""
     ENDS = "ends"
     """Subscriptions by the half hour in which they end."""

@@ -19,5 +19,5 @@ def init_app(app: App) -> None:
     changeable.register(app, "MAX_SESSIONS", N_("Sessions of one reader at a time"))
     grants.register(app, permissions.READ_STATUS, "user")
     grants.register(app, permissions.READ_MANGA, "user")
-    doors.register(app, "auth", Door(PRODUCT, lambda: settings(MangaSettings).max_sessions))
+    doors.register(app, PRODUCT, Door(lambda: settings(MangaSettings).max_sessions))
     app.api.register_blueprint(routes.user)

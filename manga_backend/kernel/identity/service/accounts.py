@@ -25,12 +25,11 @@ from manga_backend.kernel.identity.models import Session, User
 from manga_backend.kernel.identity.service import second_factor
 from manga_backend.kernel.identity.service.sessions import (
     MAX_PANEL_SESSIONS,
-    doors,
     end_sessions,
+    enter,
     lock_user,
     open_session,
 )
-from manga_backend.kernel.identity.service.tokens import issue_tokens
 from manga_backend.kernel.identity.types import Device, EndReason, Role, SessionKind, Tokens
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
@@ -108,11 +107,17 @@ def _still_matches(user: User, checked: RowMapping, password: str) -> bool:
     return unchanged or domain.password_matches(user.password_hash, password)
 
 
-def sign_in(username: str, password: str, device: Device, code: str | None = None) -> Tokens:
-    """Open a session by password and end the oldest beyond the door's limit.
+def sign_in(
+    username: str,
+    password: str,
+    device: Device,
+    code: str | None = None,
+    product: str | None = None,
+) -> Tokens:
+    """Open a session by password and end the oldest beyond the limit of the product's door.
 
     Refusals: InvalidCredentials, Banned; for an account with an authenticator CodeRequired and
-    CodeWrong. Locks the user: of two sign-ins at once the later wins.
+    CodeWrong; InvalidInput. Locks the user: of two sign-ins at once the later wins.
     """
     checked = check_password(username, password)
     weak = domain.needs_rehash(checked["password_hash"])
@@ -124,9 +129,7 @@ def sign_in(username: str, password: str, device: Device, code: str | None = Non
         second_factor.prove(user.id, code)
     if stronger is not None:
         user.password_hash = stronger
-    door = doors["auth"]
-    session = open_session(user, product=door.product, limit=door.max_sessions(), device=device)
-    return issue_tokens(user, session)
+    return enter(user, product, device)
 
 
 def sign_in_to_panel(username: str, password: str, device: Device) -> tuple[User, Session | None]:

@@ -32,18 +32,37 @@ from manga_backend.kernel.identity.types import (
 )
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
-from manga_backend.kit.i18n import set_caller_language
+from manga_backend.kit.i18n import gettext, set_caller_language
 from manga_backend.kit.principal import Principal, Widen, grants
+from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry, extensions
 from manga_backend.kit.settings import settings
 
 doors: Registry[Door] = Registry("identity.doors")
-"""`auth`: what a sign-in through /auth/* counts for."""
+"""By product: how many sessions it allows. A sign-in through /auth/* counts for the product that it
+names, or for the first."""
 
 _PERMISSIONS = "identity.permissions"
 PANEL_HOURS = 12
 MAX_PANEL_SESSIONS = 5
 KEEP_ENDED = timedelta(days=90)
+
+
+def door_of(product: str | None) -> tuple[str, Door]:
+    """The product that a sign-in counts for. InvalidInput for one that is not on."""
+    known = dict(doors.items())
+    chosen = next(iter(known)) if product is None else product
+    if chosen not in known:
+        raise InvalidInput({"product": [gettext("There is no such product.")]})
+    return chosen, known[chosen]
+
+
+def enter(user: User, product: str | None, device: Device) -> Tokens:
+    """A session of the product that was named, or of the first, and its tokens. The user's row must
+    be locked. InvalidInput."""
+    name, door = door_of(product)
+    session = open_session(user, product=name, limit=door.max_sessions(), device=device)
+    return issue_tokens(user, session)
 
 
 def lock_user(user_id: int) -> User:
@@ -118,6 +137,7 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
     return Principal(
         user_id=row["user_id"],
         session_id=claims.session_id,
+        product=row["product"],
         permissions=permissions_of(row["role"]),
         row=row,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, Select, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.identity import domain, queries
@@ -16,15 +18,20 @@ from manga_backend.kernel.identity.errors import (
 )
 from manga_backend.kernel.identity.events import UserRegistered
 from manga_backend.kernel.identity.models import UsedLogin, User
-from manga_backend.kernel.identity.service.sessions import doors, lock_user, open_session
-from manga_backend.kernel.identity.service.tokens import issue_tokens
+from manga_backend.kernel.identity.service.sessions import (
+    doors,
+    enter,
+    lock_user,
+    permissions_of,
+)
 from manga_backend.kernel.identity.settings import IdentitySettings
 from manga_backend.kernel.identity.types import Device, TelegramProfile, Tokens
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.events import publish
-from manga_backend.kit.i18n import supported
+from manga_backend.kit.i18n import set_caller_language, supported
+from manga_backend.kit.principal import Principal, Widen
 from manga_backend.kit.settings import settings
 
 SKEW = timedelta(minutes=5)
@@ -45,13 +52,13 @@ def read_init_data(text: str) -> TelegramProfile:
     return profile
 
 
-def sign_in_by_init_data(text: str, device: Device) -> Tokens:
+def sign_in_by_init_data(text: str, device: Device, product: str | None = None) -> Tokens:
     """A session for whoever Telegram vouches for; the account is opened at first sight. Refusals of
-    read_init_data; Banned. Locks the user."""
-    return _sign_in(read_init_data(text), device)
+    read_init_data; Banned, InvalidInput. Locks the user."""
+    return _sign_in(read_init_data(text), device, product)
 
 
-def sign_in_by_widget(fields: dict[str, str], device: Device) -> Tokens:
+def sign_in_by_widget(fields: dict[str, str], device: Device, product: str | None = None) -> Tokens:
     """The same by the Login Widget's fields, once for each payload: WidgetUsed."""
     profile = domain.read_widget(fields, _token())
     _check_age(profile.signed_at, WIDGET_LIVES)
@@ -62,24 +69,77 @@ def sign_in_by_widget(fields: dict[str, str], device: Device) -> Tokens:
     )
     if not done.rowcount:  # type: ignore[attr-defined]
         raise WidgetUsed
-    return _sign_in(profile, device)
+    return _sign_in(profile, device, product)
 
 
-def _sign_in(profile: TelegramProfile, device: Device) -> Tokens:
+def _sign_in(profile: TelegramProfile, device: Device, product: str | None) -> Tokens:
     user = lock_user(find_or_open_account(profile))
     if user.banned_at is not None:
         raise Banned
-    door = doors["auth"]
-    session = open_session(user, product=door.product, limit=door.max_sessions(), device=device)
-    return issue_tokens(user, session)
+    return enter(user, product, device)
+
+
+def product_of_init_data() -> str:
+    """The product on whose routes initData by itself is a credential; empty when there is none."""
+    return next((name for name, door in doors.items() if door.takes_init_data), "")
+
+
+def authenticate(profile: TelegramProfile, widen: Widen | None) -> Principal:
+    """Whoever sent verified initData with a request, by one statement that `widen` may add columns
+    to. Makes no session and ends none. The account is opened at first sight, in a transaction of
+    its own, before the request has begun one. Banned."""
+    row = _find_caller(profile, widen)
+    if row is None or _is_news(
+        profile, row["told_at"], row["told_first_name"], row["told_username"]
+    ):
+        with database.reading(False):
+            database.in_transaction(lambda: find_or_open_account(profile))
+        row = _find_caller(profile, widen)
+    if row is None or row["banned_at"] is not None:
+        raise Banned
+    set_caller_language(row["language"])
+    return Principal(
+        user_id=row["user_id"],
+        session_id=None,
+        product=product_of_init_data(),
+        permissions=permissions_of(row["role"]),
+        row=row,
+    )
+
+
+def _find_caller(profile: TelegramProfile, widen: Widen | None) -> RowMapping | None:
+    return database.read_one(_statement(widen), {"telegram_id": profile.telegram_id})
+
+
+@cache
+def _statement(widen: Widen | None) -> Select[Any]:
+    statement = queries.telegram_caller_statement()
+    return widen(statement) if widen else statement
+
+
+def _is_news(
+    profile: TelegramProfile, told_at: datetime | None, first_name: str | None, name: str | None
+) -> bool:
+    """Whether it says something else, and later, than what is known. Clients resend old ones."""
+    same = (first_name or "", name) == (profile.first_name, profile.username)
+    return not same and (told_at is None or told_at < profile.signed_at)
+
+
+def _keep_profile(user: User, profile: TelegramProfile) -> None:
+    if _is_news(profile, user.profile_at, user.first_name, user.telegram_username):
+        user.first_name, user.telegram_username = profile.first_name, profile.username
+        user.profile_at = profile.signed_at
+        database.session().flush()
 
 
 def find_or_open_account(profile: TelegramProfile) -> int:
     """The account with this proved Telegram id; a new one at first sight, which takes the id over
-    from whoever only claimed it. May run at once: there is one account. Publishes UserRegistered.
+    from whoever only claimed it. Notes how the person is called now. May run at once: there is one
+    account. Publishes UserRegistered.
     """
     found = queries.find_user_by_verified_telegram_id(profile.telegram_id)
     if found is not None:
+        _keep_profile(found, profile)
         return found.id
     current = database.session()
     try:
@@ -99,6 +159,9 @@ def find_or_open_account(profile: TelegramProfile) -> int:
             user = User(
                 telegram_id=profile.telegram_id,
                 telegram_verified_at=now,
+                first_name=profile.first_name,
+                telegram_username=profile.username,
+                profile_at=profile.signed_at,
                 language=supported(profile.language_code),
                 created_at=now,
             )

@@ -94,10 +94,12 @@ def withdrawable(user_id: int, currency: str) -> int:
     return max(0, available - gifts_left(user_id, currency))
 
 
-def wallet_transfers(user_id: int) -> Select[Any]:
-    """What went into and out of a user's wallets, newest first: the transfer, its signed amount
-    as `change`, and `balance_after`. Voided ones are left out."""
+def wallet_transfers(user_id: int, currency: str | None = None) -> Select[Any]:
+    """What went into and out of a user's wallets, or the one of a currency, newest first: the
+    transfer, its signed amount as `change`, and `balance_after`. Voided ones are left out."""
     own = select(Account.id).where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
+    if currency is not None:
+        own = own.where(Account.currency == currency)
     comes_in = Transfer.credit_account_id.in_(own)
     change = case((comes_in, Transfer.amount), else_=-Transfer.amount)
     after = case((comes_in, Transfer.credit_after), else_=Transfer.debit_after)

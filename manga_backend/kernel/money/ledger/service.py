@@ -24,6 +24,7 @@ from manga_backend.kernel.money.ledger.types import (
     Move,
     TransferKind,
     TransferState,
+    WalletStyle,
 )
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.telegram.types import Message
@@ -31,6 +32,10 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.i18n import render
 from manga_backend.kit.money import EXPONENTS
+from manga_backend.kit.registry import Registry
+
+styles: Registry[WalletStyle] = Registry("ledger.styles")
+"""By product; whoever came through another one is answered in USDT, with decimals."""
 
 PARTS = 8
 """A busy account of ours is that many rows, so that payments at once seldom wait for one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,6 +54,17 @@ class Wallet:
     @property
     def available(self) -> int:
         return self.balance - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class WalletStyle:
+    """How the clients of a product see wallets: the currency that is meant when none is named, and
+    whether its amounts are whole units, as numbers. `word_for` names a transfer by its kind and its
+    subject."""
+
+    currency: str
+    whole: bool
+    word_for: Callable[[TransferKind, str], str]
 
 
 @dataclass(frozen=True, slots=True)

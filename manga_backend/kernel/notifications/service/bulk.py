@@ -26,8 +26,10 @@ def queue_bulk(
     *,
     kind: str,
     subject: str,
+    priority: Priority = Priority.BULK,
 ) -> None:
-    """Put a message into each user's inbox and, where a chat is known, into the slowest lane.
+    """Put a message into each user's inbox and, where a chat is known, into the slowest lane, or
+    another one.
 
     `contacts` selects user id, chat id and language; `texts` is language → Telegram HTML and has
     the default one. Two INSERT … SELECT: no row passes through Python. What is queued twice is sent
@@ -42,7 +44,7 @@ def queue_bulk(
         "subject": subject,
         "user_id": user_id,
         "language": language,
-        "priority": Priority.BULK,
+        "priority": priority,
         "attempts": 0,
         "due_at": now,
         "created_at": now,

@@ -1,0 +1,104 @@
+"""Pure rules: what an order's state is at a moment, and how texts are compared."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from manga_backend.products.urgent.types import (
+    ANSWER_WITHIN,
+    COMPLETABLE_FOR,
+    ID_CHARACTERS,
+    OrderStatus,
+)
+
+_ALPHABET = string.ascii_letters + string.digits
+_SPACE = re.compile(r"\s+")
+_PHONE = re.compile(r"\+?[\d\s().-]{5,24}", re.ASCII)
+_NAME = re.compile(r"@[A-Za-z]\w{3,31}", re.ASCII)
+_WORD = re.compile(r"\w+")
+MAX_WORDS, LONG_WORD = 10, 5
+
+
+class Timed(Protocol):
+    """An order, as far as its clock goes."""
+
+    @property
+    def status(self) -> OrderStatus: ...
+    @property
+    def expires_at(self) -> datetime: ...
+    @property
+    def first_taken_at(self) -> datetime | None: ...
+    @property
+    def answered_at(self) -> datetime | None: ...
+
+
+def new_order_id() -> str:
+    """12 of A–Z a–z 0–9: 71 random bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS))
+
+
+def status_at(order: Timed, now: datetime) -> OrderStatus:
+    """What the server's clock makes of an order, whether or not it has been closed yet.
+
+    Not taken: expired at its hour. Taken and the client silent: closed 15 minutes after the first
+    take, even past the hour. Taken and answered: expired at its hour.
+    """
+    if order.status is not OrderStatus.ACTIVE:
+        return order.status
+    if order.first_taken_at is not None and order.answered_at is None:
+        silent = now >= order.first_taken_at + ANSWER_WITHIN
+        return OrderStatus.CLOSED_NO_RESPONSE if silent else OrderStatus.ACTIVE
+    return OrderStatus.EXPIRED if now >= order.expires_at else OrderStatus.ACTIVE
+
+
+def is_open(order: Timed, now: datetime) -> bool:
+    """Whether executors may still take it."""
+    return now < order.expires_at and status_at(order, now) is OrderStatus.ACTIVE
+
+
+def is_completable(order: Timed, now: datetime) -> bool:
+    """Taken and in its time; or answered, and its hour over for less than a day."""
+    status = status_at(order, now)
+    if status is OrderStatus.ACTIVE:
+        return order.first_taken_at is not None
+    in_time = now < order.expires_at + COMPLETABLE_FOR
+    return status is OrderStatus.EXPIRED and order.answered_at is not None and in_time
+
+
+def minutes_left(expires_at: datetime, now: datetime) -> int:
+    """max(0, whole minutes), as the document counts them."""
+    return max(0, (expires_at - now) // timedelta(minutes=1))
+
+
+def tidy(text: str) -> str:
+    """One line, without blanks around it."""
+    return _SPACE.sub(" ", text).strip()
+
+
+def key_of(name: str) -> str:
+    """What categories and cities are compared by."""
+    return tidy(name).casefold()
+
+
+def is_contact(text: str) -> bool:
+    """A phone number with at least 5 digits, or a Telegram @name."""
+    if _NAME.fullmatch(text):
+        return True
+    digits = sum(c.isdigit() for c in text)
+    return _PHONE.fullmatch(text) is not None and 5 <= digits <= 15
+
+
+def stems_of(search: str) -> list[str]:
+    """How the words that are looked for begin, without anything that an index takes for an
+    operator: of longer words all but two letters, since endings change."""
+    words = _WORD.findall(search)[:MAX_WORDS]
+    return [word[:-2] if len(word) > LONG_WORD else word for word in words]
+
+
+def average(total: int, count: int) -> float | None:
+    """Of ratings, to two decimals; None while there are none."""
+    return round(total / count, 2) if count else None

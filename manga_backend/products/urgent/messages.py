@@ -1,0 +1,83 @@
+"""What people are told of orders, and the buttons below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from manga_backend.kernel.telegram.types import Button
+from manga_backend.kit.i18n import N_, gettext, in_language
+from manga_backend.products.urgent.types import OrderStatus
+
+TAKEN_BY = "messages/urgent_taken.html"
+ANSWERED = "messages/urgent_answered.html"
+COMPLETED = "messages/urgent_completed.html"
+REFUNDED = "messages/urgent_refunded.html"
+CLOSED = "messages/urgent_closed.html"
+WHO_DID_IT = "messages/urgent_who_did_it.html"
+NOBODY_CAME = "messages/urgent_nobody_came.html"
+NEW_ORDER = "messages/urgent_new_order.html"
+DIGEST = "messages/urgent_digest.html"
+REVIEWED = "messages/urgent_reviewed.html"
+COMPLAINT_UPHELD = "messages/urgent_complaint_upheld.html"
+COMPLAINT_DISMISSED = "messages/urgent_complaint_dismissed.html"
+ORDERS = "messages/urgent_orders.html"
+MY_ORDERS = "messages/urgent_my_orders.html"
+
+POSTED, TAKEN = "urgent:posted", "urgent:taken"
+FACT_OF_STATUS = {status: f"urgent:{status.value}" for status in OrderStatus}
+"""What statistics count them by."""
+
+CLIENT_SILENT, CLOSED_BY_CLIENT, COMPLAINT = "client_silent", "closed_by_client", "complaint"
+REFUND_REASONS = {
+    CLIENT_SILENT: N_("The client did not answer within 15 minutes."),
+    CLOSED_BY_CLIENT: N_("The client closed the order before answering anyone."),
+    COMPLAINT: N_("Your complaint was upheld."),
+}
+
+STATUS_WORDS = {
+    OrderStatus.ACTIVE: N_("active"),
+    OrderStatus.EXPIRED: N_("expired"),
+    OrderStatus.DELETED: N_("deleted"),
+    OrderStatus.CLOSED_NO_RESPONSE: N_("closed without an answer"),
+    OrderStatus.COMPLETED: N_("completed"),
+}
+
+ANSWER_PRESS, DONE_PRESS, CLOSE_PRESS = "ua", "ud", "uc"
+
+Buttons = Callable[[str | None], list[list[Button]]]
+"""Language → rows."""
+
+
+def answer_buttons(take_id: int, first_name: str) -> Buttons:
+    """For the client: this executor was answered."""
+
+    def rows(language: str | None) -> list[list[Button]]:
+        with in_language(language):
+            words = gettext("✅ I answered %(name)s", name=first_name)
+        return [[Button(words[:64], data=f"{ANSWER_PRESS}:{take_id}")]]
+
+    return rows
+
+
+def done_buttons(takes: Sequence[tuple[int, str]]) -> Buttons:
+    """For the client: which of them did it."""
+
+    def rows(language: str | None) -> list[list[Button]]:
+        with in_language(language):
+            return [
+                [
+                    Button(
+                        gettext("🏁 %(name)s did it", name=name)[:64],
+                        data=f"{DONE_PRESS}:{take_id}",
+                    )
+                ]
+                for take_id, name in takes
+            ]
+
+    return rows
+
+
+def close_button(number: int, order_id: str) -> Button:
+    """For the client, in the language of the moment: close the order of this number in a list."""
+    words = gettext("Close order %(number)s", number=number)
+    return Button(words, data=f"{CLOSE_PRESS}:{order_id}")

@@ -1,0 +1,312 @@
+"""Reads of orders, takes, profiles and reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, literal_column, select, text
+
+from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id, find_users
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.products.urgent.domain import key_of, stems_of
+from manga_backend.products.urgent.errors import OrderNotFound, ReviewNotFound
+from manga_backend.products.urgent.models import (
+    Complaint,
+    Interest,
+    Order,
+    OrderChange,
+    Profile,
+    Review,
+    Take,
+)
+from manga_backend.products.urgent.types import (
+    LIFETIME,
+    Frequency,
+    OrderFilter,
+    OrderStatus,
+    Person,
+)
+
+SEARCH_LANGUAGE = "russian"
+"""PostgreSQL's: it stems Russian words, and English ones."""
+OVERLAP = timedelta(seconds=10)
+"""What is committed late has an earlier time than what was seen: so far back is read again."""
+
+
+# ---- orders -----------------------------------------------------------------------------------
+
+
+def find_order(order_id: str) -> Order | None:
+    """As it stands in the database now."""
+    return session().get(Order, order_id, populate_existing=True)
+
+
+def get_order(order_id: str) -> Order:
+    """OrderNotFound."""
+    order = find_order(order_id)
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+def public_orders(wanted: OrderFilter) -> Select[Any]:
+    """The public list, newest first. Active ones are those whose hour is not over, whether or not
+    they were closed yet; deleted ones are in no list."""
+    statement = select(Order).where(Order.status == wanted.status)
+    if wanted.status is OrderStatus.ACTIVE:
+        statement = statement.where(Order.created_at > clock.now() - LIFETIME)
+    if wanted.category is not None:
+        statement = statement.where(Order.category_key == key_of(wanted.category))
+    if wanted.city is not None:
+        statement = statement.where(Order.city_key == key_of(wanted.city))
+    if wanted.search is not None:
+        statement = statement.where(_found_by(wanted.search))
+    return statement.order_by(Order.created_at.desc(), Order.id.desc())
+
+
+def changed_orders(wanted: OrderFilter, since: datetime) -> Select[Any]:
+    """Orders that came, changed or went since a moment, the last change first: what whoever keeps
+    the list of before has to put in or take out."""
+    statement = select(Order).where(
+        Order.changed_at > since - OVERLAP, Order.status != OrderStatus.DELETED
+    )
+    if wanted.category is not None:
+        statement = statement.where(Order.category_key == key_of(wanted.category))
+    if wanted.city is not None:
+        statement = statement.where(Order.city_key == key_of(wanted.city))
+    return statement.order_by(Order.changed_at.desc(), Order.id.desc())
+
+
+def _found_by(search: str) -> ColumnElement[bool]:
+    """By the database's own text search, through its index; contacts are not in it."""
+    if session().get_bind().dialect.name == "postgresql":
+        return func.to_tsvector(
+            literal_column(f"'{SEARCH_LANGUAGE}'"),
+            Order.category + literal_column("' '") + Order.description,
+        ).bool_op("@@")(func.plainto_tsquery(literal_column(f"'{SEARCH_LANGUAGE}'"), search))
+    words = " ".join(f'"{word}"*' for word in stems_of(search))
+    if not words:
+        return literal_column("0") == 1
+    found = text(
+        "SELECT order_id FROM urgent_orders_search WHERE urgent_orders_search MATCH :words"
+    )
+    return Order.id.in_(found.bindparams(words=words).columns(Order.id).scalar_subquery())
+
+
+def own_orders(user_id: int) -> Select[Any]:
+    """What a client has asked for, newest first."""
+    return (
+        select(Order)
+        .where(Order.client_id == user_id)
+        .order_by(Order.created_at.desc(), Order.id.desc())
+    )
+
+
+def taken_orders(user_id: int) -> Select[Any]:
+    """The takes of an executor, newest first."""
+    return select(Take).where(Take.executor_id == user_id).order_by(Take.id.desc())
+
+
+def find_orders(order_ids: Collection[str]) -> dict[str, Order]:
+    """In one query."""
+    found = session().scalars(select(Order).where(Order.id.in_(order_ids)))
+    return {order.id: order for order in found}
+
+
+def newest_since(user_id: int, since: datetime) -> list[datetime]:
+    """When a client posted after a moment, oldest first."""
+    return list(
+        session().scalars(
+            select(Order.created_at)
+            .where(Order.client_id == user_id, Order.created_at > since)
+            .order_by(Order.created_at)
+        )
+    )
+
+
+# ---- takes ------------------------------------------------------------------------------------
+
+
+def find_take(order_id: str, executor_id: int) -> Take | None:
+    """Refunded or not."""
+    return session().scalar(
+        select(Take)
+        .where(Take.order_id == order_id, Take.executor_id == executor_id)
+        .execution_options(populate_existing=True)
+    )
+
+
+def find_take_by_number(take_id: int) -> Take | None:
+    """By its number."""
+    return session().get(Take, take_id, populate_existing=True)
+
+
+def list_takes(order_ids: Collection[str]) -> dict[str, list[Take]]:
+    """Who took each of these orders, in their order; one query."""
+    takes: dict[str, list[Take]] = {order_id: [] for order_id in order_ids}
+    for take in session().scalars(
+        select(Take).where(Take.order_id.in_(order_ids)).order_by(Take.id)
+    ):
+        takes[take.order_id].append(take)
+    return takes
+
+
+# ---- people -----------------------------------------------------------------------------------
+
+
+def persons(user_ids: Collection[int]) -> dict[int, Person]:
+    """As the others of an order see them; one query."""
+    return {
+        user.id: Person(
+            user_id=user.id,
+            public_id=str(user.public_id),
+            telegram_id=user.telegram_id if user.telegram_verified_at is not None else None,
+            first_name=user.first_name or user.username or "",
+            username=user.telegram_username,
+        )
+        for user in find_users(user_ids).values()
+    }
+
+
+def find_executor_id(telegram_id: int) -> int | None:
+    """Our own key of whoever proved this Telegram id, which is the public one here."""
+    user = find_user_by_verified_telegram_id(telegram_id)
+    return None if user is None else user.id
+
+
+def find_profile(user_id: int) -> Profile:
+    """An empty one for who never needed one."""
+    found = session().get(Profile, user_id)
+    return found or Profile(
+        user_id=user_id,
+        completed_orders_count=0,
+        rating_sum=0,
+        ratings_count=0,
+        categories=[],
+        cities=[],
+        frequency=Frequency.INSTANT,
+    )
+
+
+def find_profiles(user_ids: Collection[int]) -> dict[int, Profile]:
+    """Those that there are; one query."""
+    found = session().scalars(select(Profile).where(Profile.user_id.in_(user_ids)))
+    return {profile.user_id: profile for profile in found}
+
+
+def interested_in(
+    user_id: ColumnElement[int], category_key: str, city_key: str, frequency: Frequency
+) -> ColumnElement[bool]:
+    """Whether the user of an outer statement follows this category and city, and wants to hear of
+    it so often."""
+    follows = (
+        select(Interest.user_id)
+        .join(Profile, Profile.user_id == Interest.user_id)
+        .where(
+            Interest.city_key.in_(("", city_key)),
+            Interest.category_key.in_(("", category_key)),
+            Profile.frequency == frequency,
+        )
+    )
+    return user_id.in_(follows)
+
+
+def followed_orders(user_id: int, since: datetime, until: datetime) -> Select[Any]:
+    """Other people's orders that one user follows, posted in [since, until), newest first."""
+    followed = (
+        select(Interest.user_id)
+        .where(
+            Interest.user_id == user_id,
+            Interest.city_key.in_(("", Order.city_key)),
+            Interest.category_key.in_(("", Order.category_key)),
+        )
+        .correlate(Order)
+        .exists()
+    )
+    return (
+        select(Order)
+        .where(
+            Order.created_at >= since,
+            Order.created_at < until,
+            Order.client_id != user_id,
+            Order.status != OrderStatus.DELETED,
+            followed,
+        )
+        .order_by(Order.created_at.desc())
+    )
+
+
+# ---- reviews and complaints -------------------------------------------------------------------
+
+
+def reviews(rating: int | None, executor_id: int | None) -> Select[Any]:
+    """What everybody may read, newest first."""
+    statement = select(Review).where(Review.hidden_at.is_(None))
+    if rating is not None:
+        statement = statement.where(Review.rating == rating)
+    if executor_id is not None:
+        statement = statement.where(Review.executor_id == executor_id)
+    return statement.order_by(Review.id.desc())
+
+
+def find_review_of(order_id: str, client_id: int) -> Review | None:
+    """A client's word on an order."""
+    return session().scalar(
+        select(Review).where(Review.order_id == order_id, Review.client_id == client_id)
+    )
+
+
+def get_review(review_id: int) -> Review:
+    """ReviewNotFound."""
+    found = session().get(Review, review_id)
+    if found is None:
+        raise ReviewNotFound
+    return found
+
+
+def find_complaint_of(order_id: str, executor_id: int) -> Complaint | None:
+    """An executor's word on an order."""
+    return session().scalar(
+        select(Complaint).where(
+            Complaint.order_id == order_id, Complaint.executor_id == executor_id
+        )
+    )
+
+
+def list_complaints(complaint_ids: Collection[int]) -> list[Complaint]:
+    """In one query."""
+    return list(session().scalars(select(Complaint).where(Complaint.id.in_(complaint_ids))))
+
+
+# ---- the live list ----------------------------------------------------------------------------
+
+
+def last_change_id() -> int:
+    """The newest, 0 before the first."""
+    return session().scalar(select(func.max(OrderChange.id))) or 0
+
+
+def list_changes(
+    after_id: int, limit: int, *, since: datetime | None = None
+) -> Sequence[tuple[int, Order]]:
+    """Changes above a number, with their orders as they are now; with `since` also those below it
+    that were noted after a moment, for they may have been committed late."""
+    wanted = OrderChange.id > after_id
+    if since is not None:
+        wanted = wanted | (OrderChange.at > since)
+    rows = session().execute(
+        select(OrderChange.id, Order)
+        .join(Order, Order.id == OrderChange.order_id)
+        .where(wanted)
+        .order_by(OrderChange.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def change_at(change_id: int) -> datetime | None:
+    """When it was noted; None when it is forgotten already."""
+    return session().scalar(select(OrderChange.at).where(OrderChange.id == change_id))

@@ -1,0 +1,358 @@
+"""/api/orders, /api/users/me and /api/reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response
+from flask_smorest.pagination import PaginationParameters
+
+from manga_backend.kernel.identity.errors import SESSION_REFUSALS, Banned
+from manga_backend.kernel.identity.queries import with_telegram
+from manga_backend.kit import clock
+from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.idempotency import REFUSALS, idempotent
+from manga_backend.kit.principal import Principal, caller_if_any, principal, public, require
+from manga_backend.products.urgent import errors, queries, schemas
+from manga_backend.products.urgent.models import Order
+from manga_backend.products.urgent.permissions import (
+    POST_ORDERS,
+    TAKE_ORDERS,
+    USE_PROFILE,
+    WRITE_REVIEWS,
+)
+from manga_backend.products.urgent.service import orders as orders_service
+from manga_backend.products.urgent.service import profiles, reviews
+from manga_backend.products.urgent.service.taking import balance_of, take_order
+from manga_backend.products.urgent.types import (
+    Frequency,
+    OrderDraft,
+    OrderFilter,
+    OrderStatus,
+    Person,
+)
+
+PLACE = "<string(length=12):order_id>"
+OPTIONAL: list[dict[str, list[str]]] = [{}, {"bearer": []}]
+
+orders = Blueprint(
+    "urgent_orders",
+    __name__,
+    url_prefix="/api/orders",
+    description="Orders of an hour. `Authorization: Bearer <initData>` is a credential as well.",
+)
+users = Blueprint("urgent_users", __name__, url_prefix="/api/users", description="The caller.")
+words = Blueprint(
+    "urgent_reviews", __name__, url_prefix="/api/reviews", description="Reviews and complaints."
+)
+
+
+def person_of(caller: Principal) -> Person:
+    """The caller as the others of an order see them. TelegramRequired."""
+    row = caller.row
+    if row["telegram_id"] is None:
+        raise errors.TelegramRequired
+    return Person(
+        user_id=caller.user_id,
+        public_id=str(row["public_id"]),
+        telegram_id=row["telegram_id"],
+        first_name=row["first_name"] or row["username"] or "",
+        username=row["telegram_username"],
+    )
+
+
+def me() -> Person:
+    """The caller of a guarded route."""
+    return person_of(principal())
+
+
+def _seen_by(order: Order, viewer: Person | None) -> dict[str, Any]:
+    """One order, as this person may see it; OrderNotFound for a deleted one of others."""
+    viewer_id = viewer.user_id if viewer else None
+    takes = queries.list_takes([order.id])[order.id] if order.executors_count else []
+    mine = next((take for take in takes if take.executor_id == viewer_id), None)
+    is_client = order.client_id == viewer_id
+    if order.status is OrderStatus.DELETED and not (is_client or mine):
+        raise errors.OrderNotFound
+    paid = mine is not None and mine.refunded_at is None
+    executors = [take.executor_id for take in takes] if is_client else []
+    people = queries.persons([order.client_id, *executors])
+    seen = schemas.as_order(
+        order, people[order.client_id], clock.now(), sees_contact=is_client or paid
+    )
+    if is_client:
+        known = queries.find_profiles(executors) if executors else {}
+        seen["executors"] = schemas.as_executors(order, takes, people, known)
+    return seen
+
+
+def _own_seen(found: Sequence[Order]) -> list[dict[str, Any]]:
+    """The caller's orders with who took them; as many queries for many as for one."""
+    takes = queries.list_takes([order.id for order in found])
+    executors = {take.executor_id for each in takes.values() for take in each}
+    people = queries.persons([*executors, me().user_id])
+    known = queries.find_profiles(executors)
+    now = clock.now()
+    return [
+        {
+            **schemas.as_order(order, people[order.client_id], now, sees_contact=True),
+            "executors": schemas.as_executors(order, takes[order.id], people, known),
+        }
+        for order in found
+    ]
+
+
+@orders.route("", methods=["POST"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@idempotent
+@orders.refuses(errors.TelegramRequired, errors.TooManyOrders, *REFUSALS)
+@orders.arguments(schemas.UrgentNewOrderSchema)
+@orders.response(201, schemas.UrgentOrderSchema)
+def post_order(body: dict[str, Any]) -> Any:
+    """Ask for help within the hour, for free."""
+    client = me()
+    body.pop("expires_in_minutes", None)
+    order = orders_service.post_order(client.user_id, OrderDraft(**body))
+    return _seen_by(order, client)
+
+
+@orders.route("")
+@public
+@orders.etag
+@orders.arguments(schemas.UrgentOrderQuerySchema, location="query")
+@orders.response(200, schemas.UrgentListedOrderSchema(many=True))
+@orders.paginate()
+def list_orders(query: dict[str, Any], pagination_parameters: PaginationParameters) -> Any:
+    """The public list, newest first: active orders whose hour is not over, or others by status."""
+    wanted = OrderFilter(
+        OrderStatus(query["status"]), query.get("category"), query.get("city"), query.get("q")
+    )
+    since = query.get("since")
+    statement = (
+        queries.public_orders(wanted) if since is None else queries.changed_orders(wanted, since)
+    )
+    found = paged(statement, pagination_parameters)
+    clients = queries.persons({order.client_id for order in found})
+    listed = schemas.as_listed_all(found, clients, clock.now())
+    return listed, {"Cache-Control": "no-cache"}
+
+
+@orders.route(f"/{PLACE}")
+@public
+@orders.refuses(errors.OrderNotFound, *SESSION_REFUSALS, Banned)
+@orders.doc(security=OPTIONAL)
+@orders.response(200, schemas.UrgentOrderSchema)
+def get_order(order_id: str) -> Any:
+    """One order; its contact for its client, and for executors who paid to see it."""
+    caller = caller_if_any(with_telegram, init_data=True)
+    viewer = person_of(caller) if caller and caller.row["telegram_id"] else None
+    return _seen_by(queries.get_order(order_id), viewer)
+
+
+@orders.route(f"/{PLACE}", methods=["PUT"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@orders.refuses(
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder),
+    *(errors.OrderNotActive, errors.OrderTaken, errors.CityLocked),
+)
+@orders.arguments(schemas.UrgentOrderChangesSchema)
+@orders.response(200, schemas.UrgentOrderSchema)
+def change_order(body: dict[str, Any], order_id: str) -> Any:
+    """Other texts, before anyone took it."""
+    client = me()
+    return _seen_by(orders_service.change_order(client.user_id, order_id, body), client)
+
+
+@orders.route(f"/{PLACE}", methods=["DELETE"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@orders.refuses(
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder),
+    *(errors.OrderNotActive, errors.OrderTaken),
+)
+@orders.response(204)
+def delete_order(order_id: str) -> Any:
+    """Before anyone took it."""
+    orders_service.delete_order(me().user_id, order_id)
+    return Response(status=204)
+
+
+@orders.route(f"/{PLACE}/take", methods=["POST"])
+@require(TAKE_ORDERS, with_telegram, init_data=True)
+@idempotent
+@orders.refuses(
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.OwnOrder, errors.OrderNotActive),
+    *(errors.MaxExecutors, errors.InsufficientBalance, *REFUSALS),
+)
+@orders.response(200, schemas.UrgentTakenSchema)
+def take(order_id: str) -> Any:
+    """Pay 2 ₽ and see the contact; once paid, the same answer again for nothing."""
+    executor = me()
+    taken = take_order(executor.user_id, order_id)
+    return {
+        "order": _seen_by(taken.order, executor),
+        "contact": taken.order.contact,
+        "balance": taken.balance,
+    }
+
+
+_OWNERS_REFUSALS = (
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder, errors.OrderNotActive),
+)
+
+
+@orders.route(f"/{PLACE}/respond", methods=["POST"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@orders.refuses(*_OWNERS_REFUSALS, errors.NotAnExecutor)
+@orders.arguments(schemas.UrgentExecutorIdSchema)
+@orders.response(200, schemas.UrgentOrderSchema)
+def respond(body: dict[str, Any], order_id: str) -> Any:
+    """The client got in touch with this executor."""
+    client = me()
+    executor_id = orders_service.chosen_executor(order_id, body["executor_id"])
+    order = orders_service.answer_executor(client.user_id, order_id, executor_id)
+    return _seen_by(order, client)
+
+
+@orders.route(f"/{PLACE}/complete", methods=["POST"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@orders.refuses(*_OWNERS_REFUSALS, errors.NotAnExecutor)
+@orders.arguments(schemas.UrgentExecutorIdSchema)
+@orders.response(200, schemas.UrgentOrderSchema)
+def complete(body: dict[str, Any], order_id: str) -> Any:
+    """This executor did it; also for a day after the hour of an order that was answered."""
+    client = me()
+    executor_id = orders_service.chosen_executor(order_id, body["executor_id"])
+    order = orders_service.complete_order(client.user_id, order_id, executor_id)
+    return _seen_by(order, client)
+
+
+@orders.route(f"/{PLACE}/close", methods=["POST"])
+@require(POST_ORDERS, with_telegram, init_data=True)
+@orders.refuses(*_OWNERS_REFUSALS)
+@orders.response(200, schemas.UrgentOrderSchema)
+def close(order_id: str) -> Any:
+    """Early; executors get their money back if nobody was answered."""
+    client = me()
+    return _seen_by(orders_service.close_order(client.user_id, order_id), client)
+
+
+@users.route("/me")
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.response(200, schemas.UrgentMeSchema)
+def get_me() -> Any:
+    """The caller's profile and balance."""
+    person = me()
+    profile = queries.find_profile(person.user_id)
+    return schemas.as_me(person, profile, balance_of(person.user_id))
+
+
+@users.route("/me/preferences", methods=["PUT"])
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.arguments(schemas.UrgentPreferencesSchema)
+@users.response(200, schemas.UrgentPreferencesSchema)
+def set_preferences(body: dict[str, Any]) -> Any:
+    """What the caller hears of: these categories in these cities. An empty list means all, two
+    empty lists nothing."""
+    profile = profiles.set_preferences(me().user_id, body["categories"], body["cities"])
+    return schemas.as_preferences(profile)
+
+
+@users.route("/me/notification-settings", methods=["PUT"])
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.arguments(schemas.UrgentNotificationSettingsSchema)
+@users.response(200, schemas.UrgentNotificationSettingsSchema)
+def set_notification_settings(body: dict[str, Any]) -> Any:
+    """How often the caller hears of new orders."""
+    profile = profiles.set_frequency(me().user_id, Frequency(body["frequency"]))
+    return {"frequency": profile.frequency.value}
+
+
+@users.route("/me/orders")
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.response(200, schemas.UrgentOrderSchema(many=True))
+@users.paginate()
+def list_own_orders(pagination_parameters: PaginationParameters) -> Any:
+    """What the caller has asked for, with who took it, newest first."""
+    return _own_seen(paged(queries.own_orders(me().user_id), pagination_parameters))
+
+
+@users.route("/me/takes")
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.response(200, schemas.UrgentTakeSchema(many=True))
+@users.paginate()
+def list_own_takes(pagination_parameters: PaginationParameters) -> Any:
+    """What the caller has taken, newest first; the contact unless the money came back."""
+    takes = paged(queries.taken_orders(me().user_id), pagination_parameters)
+    found = queries.find_orders([take.order_id for take in takes])
+    clients = queries.persons({order.client_id for order in found.values()})
+    now = clock.now()
+    return [
+        {
+            "order": schemas.as_order(
+                found[take.order_id],
+                clients[found[take.order_id].client_id],
+                now,
+                sees_contact=take.refunded_at is None,
+            ),
+            "taken_at": take.taken_at,
+            "answered_at": take.answered_at,
+            "refunded_at": take.refunded_at,
+        }
+        for take in takes
+    ]
+
+
+@words.route("/client", methods=["POST"])
+@require(WRITE_REVIEWS, with_telegram, init_data=True)
+@words.refuses(
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder, errors.NotAnExecutor),
+    *(errors.ExecutorNeeded, errors.AlreadyReviewed),
+)
+@words.arguments(schemas.UrgentNewReviewSchema)
+@words.response(201, schemas.UrgentReviewSchema)
+def review(body: dict[str, Any]) -> Any:
+    """A client rates an executor of an order of theirs."""
+    client = me()
+    order = orders_service.own_order(client.user_id, body["order_id"])
+    executor_id = orders_service.chosen_executor(order.id, body.get("executor_id"))
+    made = reviews.review_executor(
+        client.user_id, order.id, executor_id, body["rating"], body.get("comment") or None
+    )
+    return schemas.as_review(made, queries.persons([made.client_id, made.executor_id]))
+
+
+@words.route("/executor", methods=["POST"])
+@require(WRITE_REVIEWS, with_telegram, init_data=True)
+@words.refuses(
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotAnExecutor),
+    errors.AlreadyComplained,
+)
+@words.arguments(schemas.UrgentNewComplaintSchema)
+@words.response(201, schemas.UrgentComplaintSchema)
+def complain(body: dict[str, Any]) -> Any:
+    """An executor complains about an order that they took; an admin decides."""
+    made = reviews.complain(
+        me().user_id, body["order_id"], body["reason"], body.get("comment") or None
+    )
+    return schemas.as_complaint(made)
+
+
+@words.route("")
+@public
+@words.arguments(schemas.UrgentReviewQuerySchema, location="query")
+@words.response(200, schemas.UrgentReviewSchema(many=True))
+@words.paginate()
+def list_reviews(query: dict[str, Any], pagination_parameters: PaginationParameters) -> Any:
+    """What clients say of executors, newest first."""
+    wanted = query.get("executor_id")
+    executor_id = None if wanted is None else queries.find_executor_id(wanted) or 0
+    statement = queries.reviews(query.get("rating"), executor_id)
+    found = paged(statement, pagination_parameters)
+    people = queries.persons({user for r in found for user in (r.client_id, r.executor_id)})
+    return [schemas.as_review(one, people) for one in found]

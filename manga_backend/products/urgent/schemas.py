@@ -1,0 +1,361 @@
+"""Orders, profiles, reviews and recharges in JSON, in the fields of seeds/003."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from manga_backend.kernel.identity.domain import MAX_TELEGRAM_ID
+from manga_backend.kit.http import Moment
+from manga_backend.products.urgent.domain import average, is_contact, minutes_left, status_at, tidy
+from manga_backend.products.urgent.models import Complaint, Order, Profile, Review, Take
+from manga_backend.products.urgent.types import (
+    LIFETIME,
+    MAX_CHOICES,
+    Frequency,
+    OrderStatus,
+    Person,
+)
+
+MINUTES = int(LIFETIME.total_seconds()) // 60
+LISTED = [status.value for status in OrderStatus if status is not OrderStatus.DELETED]
+MAX_NAME = 64
+
+
+class Lenient(ma.Schema):
+    """Unknown fields are ignored: the document's framework does so, and its clients rely on it."""
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+
+class Line(ma.fields.String):
+    """One line without blanks around it; a length is that of what is left."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        return tidy(super()._deserialize(value, attr, data, **kwargs))
+
+
+class Prose(ma.fields.String):
+    """The same for several lines."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        return super()._deserialize(value, attr, data, **kwargs).strip()
+
+
+def _name(example: str, **more: Any) -> Line:
+    length = validate.Length(min=1, max=MAX_NAME)
+    return Line(validate=length, metadata={"example": example}, **more)
+
+
+def _contact(**more: Any) -> Line:
+    def check(value: str) -> None:
+        if not is_contact(value):
+            raise ma.ValidationError("Must be a phone number or a Telegram @name.")
+
+    meta = {"description": "A phone number or a Telegram @name.", "example": "+7 900 000-00-00"}
+    return Line(validate=[validate.Length(max=32), check], metadata=meta, **more)
+
+
+def _description(**more: Any) -> Prose:
+    meta = {"example": "Кран сорвало, нужен сантехник сейчас"}
+    return Prose(validate=validate.Length(min=10, max=2000), metadata=meta, **more)
+
+
+def _person_id(description: str, **more: Any) -> ma.fields.Integer:
+    return ma.fields.Integer(
+        strict=True,
+        validate=validate.Range(min=1, max=MAX_TELEGRAM_ID),
+        metadata={"description": description, "example": 700123},
+        **more,
+    )
+
+
+def _order_id() -> ma.fields.String:
+    return ma.fields.String(
+        required=True,
+        validate=validate.Length(equal=12),
+        metadata={"example": "aB3dE5fG7hJ9"},
+    )
+
+
+class UrgentNewOrderSchema(Lenient):
+    category = _name("Сантехника", required=True)
+    description = _description(required=True)
+    city = _name("Казань", required=True)
+    contact = _contact(required=True)
+    expires_in_minutes = ma.fields.Integer(
+        validate=validate.Equal(MINUTES), metadata={"description": "Always 60."}
+    )
+
+
+class UrgentOrderChangesSchema(Lenient):
+    category = _name("Сантехника")
+    description = _description()
+    city = Line(
+        validate=validate.Length(min=1, max=MAX_NAME),
+        metadata={"description": "Can't be changed; the same one is accepted."},
+    )
+    contact = _contact()
+
+
+class UrgentOrderQuerySchema(Lenient):
+    category = _name("Сантехника")
+    city = _name("Казань")
+    status = ma.fields.String(
+        load_default=OrderStatus.ACTIVE.value, validate=validate.OneOf(LISTED)
+    )
+    q = Line(
+        data_key="q",
+        validate=validate.Length(min=1, max=100),
+        metadata={"description": "Words of the description; contacts are never searched."},
+    )
+    since = Moment(
+        metadata={
+            "description": "Instead of the list: what came, changed or went since then, whatever "
+            "its status, the last change first. For whoever polls, along with If-None-Match."
+        }
+    )
+
+
+class UrgentListedOrderSchema(ma.Schema):
+    id = ma.fields.String(required=True, metadata={"example": "aB3dE5fG7hJ9"})
+    client_id = ma.fields.Raw(
+        required=True,
+        metadata={
+            "description": "The client's Telegram id for themselves and for executors who paid; "
+            "for all others an opaque text.",
+            "oneOf": [{"type": "string"}, {"type": "integer"}],
+        },
+    )
+    client_first_name = ma.fields.String(required=True)
+    category = ma.fields.String(required=True)
+    description = ma.fields.String(required=True)
+    city = ma.fields.String(required=True)
+    city_locked = ma.fields.Boolean(
+        required=True, metadata={"description": "Always: a city can't be changed."}
+    )
+    status = ma.fields.String(required=True, metadata={"example": "active"})
+    executors_count = ma.fields.Integer(required=True)
+    created_at = Moment(required=True)
+    expires_at = Moment(required=True)
+    expires_in_minutes = ma.fields.Integer(required=True)
+    minutes_left = ma.fields.Integer(
+        required=True, metadata={"description": "By the server's clock."}
+    )
+
+
+class UrgentExecutorSchema(ma.Schema):
+    executor_id = ma.fields.Integer(required=True, allow_none=True)
+    first_name = ma.fields.String(required=True)
+    average_rating = ma.fields.Float(required=True, allow_none=True)
+    completed_orders_count = ma.fields.Integer(required=True)
+    taken_at = Moment(required=True)
+    answered_at = Moment(required=True, allow_none=True)
+    completed = ma.fields.Boolean(required=True)
+
+
+class UrgentOrderSchema(UrgentListedOrderSchema):
+    contact = ma.fields.String(
+        allow_none=True,
+        required=True,
+        metadata={"description": "For the client, and executors who paid; null for all others."},
+    )
+    client_username = ma.fields.String(
+        allow_none=True, metadata={"description": "For those who see the contact."}
+    )
+    executors = ma.fields.List(
+        ma.fields.Nested(UrgentExecutorSchema), metadata={"description": "For the client alone."}
+    )
+
+
+class UrgentTakenSchema(ma.Schema):
+    order = ma.fields.Nested(UrgentOrderSchema, required=True)
+    contact = ma.fields.String(required=True)
+    balance = ma.fields.Integer(required=True, metadata={"description": "Rubles."})
+
+
+class UrgentTakeSchema(ma.Schema):
+    order = ma.fields.Nested(UrgentOrderSchema, required=True)
+    taken_at = Moment(required=True)
+    answered_at = Moment(required=True, allow_none=True)
+    refunded_at = Moment(required=True, allow_none=True)
+
+
+class UrgentExecutorIdSchema(Lenient):
+    executor_id = _person_id("Telegram id of one who took the order.", required=True)
+
+
+class UrgentPreferencesSchema(Lenient):
+    categories = ma.fields.List(
+        _name("Сантехника"), required=True, validate=validate.Length(max=MAX_CHOICES)
+    )
+    cities = ma.fields.List(
+        _name("Казань"), required=True, validate=validate.Length(max=MAX_CHOICES)
+    )
+
+
+class UrgentNotificationSettingsSchema(Lenient):
+    frequency = ma.fields.String(
+        required=True, validate=validate.OneOf([frequency.value for frequency in Frequency])
+    )
+
+
+class UrgentMeSchema(ma.Schema):
+    id = ma.fields.Integer(required=True, metadata={"description": "The Telegram id."})
+    first_name = ma.fields.String(required=True)
+    username = ma.fields.String(required=True, allow_none=True)
+    balance = ma.fields.Integer(required=True, metadata={"description": "Rubles."})
+    completed_orders_count = ma.fields.Integer(required=True)
+    average_rating = ma.fields.Float(required=True, allow_none=True)
+    preferences = ma.fields.Nested(UrgentPreferencesSchema, required=True)
+    notification_settings = ma.fields.Nested(UrgentNotificationSettingsSchema, required=True)
+
+
+class UrgentNewReviewSchema(Lenient):
+    order_id = _order_id()
+    executor_id = _person_id("May be left out when one alone took the order.")
+    rating = ma.fields.Integer(required=True, strict=True, validate=validate.Range(min=1, max=5))
+    comment = Prose(allow_none=True, validate=validate.Length(max=1000))
+
+
+class UrgentNewComplaintSchema(Lenient):
+    order_id = _order_id()
+    reason = Line(required=True, validate=validate.Length(min=2, max=100))
+    comment = Prose(allow_none=True, validate=validate.Length(max=1000))
+
+
+class UrgentReviewQuerySchema(Lenient):
+    rating = ma.fields.Integer(validate=validate.Range(min=1, max=5))
+    executor_id = _person_id("Whose reviews.")
+
+
+class UrgentReviewSchema(ma.Schema):
+    id = ma.fields.Integer(required=True)
+    order_id = ma.fields.String(required=True)
+    executor_id = ma.fields.Integer(required=True, allow_none=True)
+    executor_first_name = ma.fields.String(required=True)
+    client_first_name = ma.fields.String(required=True)
+    rating = ma.fields.Integer(required=True)
+    comment = ma.fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+
+
+class UrgentComplaintSchema(ma.Schema):
+    id = ma.fields.Integer(required=True)
+    order_id = ma.fields.String(required=True)
+    reason = ma.fields.String(required=True)
+    comment = ma.fields.String(required=True, allow_none=True)
+    status = ma.fields.String(required=True, metadata={"example": "open"})
+    created_at = Moment(required=True)
+
+
+def as_listed(order: Order, client: Person, now: datetime) -> dict[str, Any]:
+    """What everybody may see."""
+    return {
+        "id": order.id,
+        "client_id": client.public_id,
+        "client_first_name": client.first_name,
+        "category": order.category,
+        "description": order.description,
+        "city": order.city,
+        "city_locked": True,
+        "status": status_at(order, now).value,
+        "executors_count": order.executors_count,
+        "created_at": order.created_at,
+        "expires_at": order.expires_at,
+        "expires_in_minutes": MINUTES,
+        "minutes_left": minutes_left(order.expires_at, now),
+    }
+
+
+def as_listed_all(
+    orders: Collection[Order], clients: Mapping[int, Person], now: datetime
+) -> list[dict[str, Any]]:
+    """A page of the public list."""
+    return [as_listed(order, clients[order.client_id], now) for order in orders]
+
+
+def as_order(order: Order, client: Person, now: datetime, *, sees_contact: bool) -> dict[str, Any]:
+    """One order; the contact, and who the client is, only for those who may."""
+    seen = {**as_listed(order, client, now), "contact": None}
+    if sees_contact:
+        seen |= {
+            "contact": order.contact,
+            "client_id": client.telegram_id or client.public_id,
+            "client_username": client.username,
+        }
+    return seen
+
+
+def as_executors(
+    order: Order,
+    takes: Sequence[Take],
+    people: Mapping[int, Person],
+    profiles: Mapping[int, Profile],
+) -> list[dict[str, Any]]:
+    """For the client: who took the order."""
+    return [
+        {
+            "executor_id": people[take.executor_id].telegram_id,
+            "first_name": people[take.executor_id].first_name,
+            **_standing(profiles.get(take.executor_id)),
+            "taken_at": take.taken_at,
+            "answered_at": take.answered_at,
+            "completed": order.completed_by == take.executor_id,
+        }
+        for take in takes
+    ]
+
+
+def _standing(profile: Profile | None) -> dict[str, Any]:
+    return {
+        "average_rating": profile and average(profile.rating_sum, profile.ratings_count),
+        "completed_orders_count": profile.completed_orders_count if profile else 0,
+    }
+
+
+def as_preferences(profile: Profile) -> dict[str, Any]:
+    """What is followed, as it was typed."""
+    return {"categories": profile.categories, "cities": profile.cities}
+
+
+def as_me(person: Person, profile: Profile, balance: int) -> dict[str, Any]:
+    """The caller's own profile; the balance in rubles."""
+    return {
+        "id": person.telegram_id,
+        "first_name": person.first_name,
+        "username": person.username,
+        "balance": balance,
+        **_standing(profile),
+        "preferences": as_preferences(profile),
+        "notification_settings": {"frequency": profile.frequency.value},
+    }
+
+
+def as_review(review: Review, people: Mapping[int, Person]) -> dict[str, Any]:
+    """What everybody may read."""
+    executor = people[review.executor_id]
+    return {
+        "id": review.id,
+        "order_id": review.order_id,
+        "executor_id": executor.telegram_id,
+        "executor_first_name": executor.first_name,
+        "client_first_name": people[review.client_id].first_name,
+        "rating": review.rating,
+        "comment": review.comment,
+        "created_at": review.created_at,
+    }
+
+
+def as_complaint(complaint: Complaint) -> dict[str, Any]:
+    """For whoever wrote it."""
+    shown = ("id", "order_id", "reason", "comment", "created_at")
+    return {
+        **{name: getattr(complaint, name) for name in shown},
+        "status": complaint.status.value,
+    }

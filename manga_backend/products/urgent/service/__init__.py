@@ -1,0 +1,1 @@
+"""Commands on orders, takes, profiles and reviews."""

@@ -1,0 +1,147 @@
+"""The only way in which orders change their status, and money goes back for a take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from manga_backend.kernel.identity.queries import get_contact
+from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
+from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
+from manga_backend.kernel.notifications.service.outbox import notify_user
+from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.statistics.service import count
+from manga_backend.kernel.statistics.types import Metric
+from manga_backend.kernel.telegram.types import Button, Message
+from manga_backend.kit import clock
+from manga_backend.kit.db import session
+from manga_backend.kit.i18n import render
+from manga_backend.products.urgent import messages
+from manga_backend.products.urgent.errors import OrderNotActive, OrderNotFound
+from manga_backend.products.urgent.models import ORDER_STEPS, Order, OrderChange, Take
+from manga_backend.products.urgent.types import CURRENCY, PRODUCT, OrderStatus
+
+
+def lock_order(order_id: str) -> Order:
+    """The order as it stands now, held until the transaction ends: whoever changes it or its takes
+    holds it first. OrderNotFound."""
+    found = session().scalar(
+        select(Order)
+        .where(Order.id == order_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise OrderNotFound
+    return found
+
+
+def note_change(order: Order, now: datetime) -> None:
+    """Everybody who watches the list must hear of it."""
+    order.changed_at = now
+    session().add(OrderChange(order_id=order.id, at=now))
+    session().flush()
+
+
+def move_order(order: Order, to: OrderStatus, **also: Any) -> None:
+    """One allowed step of a locked order, with what changes along with it, by a conditional UPDATE;
+    OrderNotActive otherwise."""
+    sources = [status for status, targets in ORDER_STEPS.items() if to in targets]
+    now = clock.now()
+    done = session().execute(
+        update(Order)
+        .where(Order.id == order.id, Order.status.in_(sources))
+        .values(status=to, **also)
+        .execution_options(synchronize_session=False)
+    )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        raise OrderNotActive
+    session().refresh(order)
+    note_change(order, now)
+    count(Metric.FACTS, label=messages.FACT_OF_STATUS[to], at=now)
+
+
+def pay_for(take: Take) -> None:
+    """The price leaves the executor's wallet, once for each take. NotEnoughMoney."""
+    subject = subject_of(take)
+    transfer(
+        [
+            Move(
+                kind=TransferKind.SALE,
+                debit_account_id=wallet_account(take.executor_id, CURRENCY),
+                credit_account_id=own_account(AccountKind.REVENUE, PRODUCT, CURRENCY, subject),
+                amount=take.price,
+                currency=CURRENCY,
+                key=subject,
+                subject=subject,
+            )
+        ]
+    )
+    count(Metric.REVENUE, take.price, label=CURRENCY, at=take.taken_at)
+    count(Metric.FACTS, label=messages.TAKEN, at=take.taken_at)
+
+
+def refund_takes(order: Order, takes: Collection[Take], reason: str) -> None:
+    """Give the price back to those who have not got it back already, once each, and tell them why
+    (a key of messages.REFUND_REASONS). The order must be locked; locks all wallets together."""
+    due = [take for take in takes if take.refunded_at is None]
+    if not due:
+        return
+    now = clock.now()
+    transfer([_back(take, reason) for take in due])
+    for take in due:
+        take.refunded_at = now
+        count(Metric.REVENUE, -take.price, label=CURRENCY, at=now)
+        tell(
+            take.executor_id,
+            messages.REFUNDED,
+            "urgent_refunded",
+            order,
+            price=take.price,
+            reason=messages.REFUND_REASONS[reason],
+        )
+    session().flush()
+
+
+def _back(take: Take, reason: str) -> Move:
+    subject = subject_of(take)
+    return Move(
+        kind=TransferKind.REFUND,
+        debit_account_id=own_account(AccountKind.REVENUE, PRODUCT, CURRENCY, subject),
+        credit_account_id=wallet_account(take.executor_id, CURRENCY),
+        amount=take.price,
+        currency=CURRENCY,
+        key=f"{subject}:refund",
+        subject=subject,
+        note=reason,
+    )
+
+
+def subject_of(take: Take) -> str:
+    """What its transfers are about, and their key."""
+    return f"take:{take.id}"
+
+
+def tell(
+    user_id: int,
+    template: str,
+    kind: str,
+    order: Order,
+    buttons: messages.Buttons | None = None,
+    **context: object,
+) -> None:
+    """One person of an order, in their language. Nothing that is told holds the contact: it can't
+    be taken back when the money is."""
+    contact = get_contact(user_id)
+    text = render(template, contact.language, order=order, **context)
+    rows: list[list[Button]] = buttons(contact.language) if buttons else []
+    notify_user(
+        contact,
+        Message(text, rows),
+        kind=kind,
+        subject=f"urgent:{order.id}",
+        priority=Priority.DECISION,
+    )
