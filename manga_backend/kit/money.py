@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0}
-"""How many decimals one unit of each currency has (facts.md iv; ISO 4217)."""
+EXPONENTS = {"USDT": 6, "USD": 2, "RUB": 2, "SAR": 2, "IRR": 0, "XTR": 0}
+"""How many decimals one unit of each currency has (facts.md iv; ISO 4217). XTR: Telegram Stars."""
+
+WALLET_CURRENCIES = tuple(sorted(EXPONENTS.keys() - {"XTR"}))
+"""Stars are paid with and never kept."""
 
 MAX_MINOR = 2**63 - 1
 

@@ -24,8 +24,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table('users', schema=None) as batch_op:
-        batch_op.drop_column('profile_at')
-        batch_op.drop_column('telegram_username')
-        batch_op.drop_column('first_name')
+    for column in ('profile_at', 'telegram_username', 'first_name'):
+        op.drop_column('users', column)
 

@@ -44,6 +44,7 @@ WORDS: dict[str, str] = {
     "crypto": N_("Transfer on a chain"),
     "days": N_("Days"),
     "excess": N_("Overpayment"),
+    "exchange": N_("Exchange"),
     "gateway": N_("Payment provider"),
     "gift": N_("A gift"),
     "gifts": N_("Gifts"),
@@ -53,6 +54,7 @@ WORDS: dict[str, str] = {
     "refund": N_("Refund"),
     "revenue": N_("Revenue"),
     "sale": N_("Sale"),
+    "telegram_stars": N_("Telegram Stars"),
     "top_up": N_("Top-up"),
     "wallet": N_("Wallet"),
     # Channels and roles

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import segno
 from flask import Response, abort, redirect, request, session, url_for
 from flask_admin import BaseView, expose
 from flask_limiter import Limiter
@@ -47,6 +46,7 @@ from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import LANGUAGES_BY_CODE, gettext
 from manga_backend.kit.problems import DomainError
+from manga_backend.kit.qr import qr_of
 from manga_backend.kit.ratelimit import client_address, limit_of, limiter
 
 USER_ID = f"<int(max={database.MAX_ID}):user_id>"
@@ -367,7 +367,7 @@ class AccountView(PanelView):
             has_second_factor=queries.has_second_factor(who.user_id),
             codes_left=queries.count_recovery_codes(who.user_id),
             secret=secret,
-            qr=segno.make(uri, micro=False).svg_data_uri(scale=5) if uri else None,
+            qr=qr_of(uri) if uri else None,
             live_sessions=queries.list_live_sessions(who.user_id),
             this_session=who.session_id,
         )

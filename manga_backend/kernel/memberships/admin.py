@@ -32,7 +32,7 @@ from manga_backend.kernel.money.coupons.types import CreditGift, Gift, PercentGi
 from manga_backend.kit import clock
 from manga_backend.kit.db import MAX_ID, rollback
 from manga_backend.kit.i18n import gettext
-from manga_backend.kit.money import EXPONENTS, Money, parse_decimal
+from manga_backend.kit.money import WALLET_CURRENCIES, Money, parse_decimal
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.settings import LANGUAGES
 
@@ -165,7 +165,7 @@ class PlansView(PanelView):
             typed=typed,
             errors=errors or {},
             products=sorted({one.product for one in queries.list_all_plans()}),
-            currencies=sorted(EXPONENTS),
+            currencies=WALLET_CURRENCIES,
         )
 
 
@@ -188,7 +188,7 @@ def _read_plan(code: str | None) -> tuple[PlanDraft, dict[str, list[str]]]:
     """The form at hand, and what can't even be read of it."""
     form, errors = request.form, {}
     currency = form.get("currency", "")
-    if currency not in EXPONENTS:
+    if currency not in WALLET_CURRENCIES:
         abort(400)
     price = parse_decimal(form.get("price", "").strip(), currency)
     if price is None:

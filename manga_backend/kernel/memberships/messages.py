@@ -28,4 +28,5 @@ METHOD = {
     Method.COUPON: N_("gift coupon"),
     Method.WALLET: N_("wallet"),
     Method.GATEWAY: N_("payment gateway"),
+    Method.STARS: N_("Telegram Stars"),
 }

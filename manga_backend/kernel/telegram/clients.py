@@ -24,7 +24,7 @@ from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Menu, Reachability
 from manga_backend.kit.calls import Answer, Caller, CallFailed
 
-ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
+ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member", "pre_checkout_query"]
 LONG_POLL_SECONDS = 25
 """Below the server's 50 s, so that a stop or a lost leadership is noticed in time."""
 CALL_SECONDS = 10
@@ -33,6 +33,8 @@ CONNECT_THROUGH_PROXY_SECONDS = 8
 """The proxy's answers are in it, and those proxies are far away and slow."""
 LONGEST_CALL_SECONDS = CALL_SECONDS + 1
 UPDATES_AT_ONCE = 100
+MAX_TITLE, MAX_DESCRIPTION = 32, 255
+ALREADY_REFUNDED = "CHARGE_ALREADY_REFUNDED"
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -121,9 +123,30 @@ class BotClient:
         params = self._text_params(chat_id, text, buttons)
         self._call("editMessageText", {**params, "message_id": message_id})
 
-    def answer_press(self, query_id: str, text: str) -> None:
-        """Show a short text to whoever pressed; too late an answer is refused by Telegram."""
-        self._call("answerCallbackQuery", {"callback_query_id": query_id, "text": text})
+    def answer(self, method: str, params: dict[str, Any]) -> None:
+        """Answer a question of an update; too late an answer is refused by Telegram."""
+        self._call(method, params)
+
+    def create_stars_link(self, title: str, description: str, payload: str, stars: int) -> str:
+        """The address at which one may pay so many Stars; `payload` (1–128 bytes) comes back."""
+        params = {
+            "title": title[:MAX_TITLE],
+            "description": description[:MAX_DESCRIPTION],
+            "payload": payload,
+            "currency": "XTR",
+            "prices": json.dumps([{"label": title[:MAX_TITLE], "amount": stars}]),
+        }
+        return str(self._call("createInvoiceLink", params))
+
+    def refund_stars(self, user_id: int, charge_id: str) -> None:
+        """Give a payer's Stars back, all of them. May be asked twice: what Telegram has given back
+        already is done."""
+        params = {"user_id": user_id, "telegram_payment_charge_id": charge_id}
+        try:
+            self._call("refundStarPayment", params)
+        except TelegramRefused as refusal:
+            if ALREADY_REFUNDED not in refusal.description.upper():
+                raise
 
     def get_webhook(self) -> dict[str, Any]:
         """The Bot API's WebhookInfo; `url` is empty when none is set."""

@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from manga_backend.kernel.telegram.types import Command, Contact, Press, Reachability, Sender
+from manga_backend.kernel.telegram.types import (
+    CheckoutQuestion,
+    Command,
+    Contact,
+    Press,
+    Purchase,
+    Reachability,
+    Sender,
+)
+
+Update = Command | Press | CheckoutQuestion | Purchase
 
 
-def read_update(payload: dict[str, Any]) -> Command | Press | None:
-    """A private command or a button press; None for all else. Unknown fields are ignored."""
+def read_update(payload: dict[str, Any]) -> Update | None:
+    """A private command, a button press, or what happens to an invoice of ours; None for all else.
+    Unknown fields are ignored."""
     query = payload.get("callback_query")
     if isinstance(query, dict):
         return Press(
@@ -17,9 +28,27 @@ def read_update(payload: dict[str, Any]) -> Command | Press | None:
             query_id=str(query["id"]),
             data=str(query.get("data") or ""),
         )
+    question = payload.get("pre_checkout_query")
+    if isinstance(question, dict):
+        return CheckoutQuestion(
+            sender=_sender(question["from"]),
+            query_id=str(question["id"]),
+            payload=str(question["invoice_payload"]),
+            amount=int(question["total_amount"]),
+            currency=str(question["currency"]),
+        )
     message = payload.get("message")
     if not isinstance(message, dict) or not isinstance(message.get("from"), dict):
         return None
+    paid = message.get("successful_payment")
+    if isinstance(paid, dict):
+        return Purchase(
+            sender=_sender(message["from"]),
+            payload=str(paid["invoice_payload"]),
+            amount=int(paid["total_amount"]),
+            currency=str(paid["currency"]),
+            charge_id=str(paid["telegram_payment_charge_id"]),
+        )
     text = message.get("text")
     private = (message.get("chat") or {}).get("type") == "private"
     if not private or not isinstance(text, str) or not text.startswith("/"):

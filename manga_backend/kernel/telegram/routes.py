@@ -39,7 +39,7 @@ def check_secret() -> None:
 @webhook.arguments(UpdateSchema)
 @webhook.response(200, WebhookAnswerSchema)
 def receive(update: dict[str, Any]) -> Any:
-    """Store an update, handle it, answer a press with the answer itself."""
+    """Store an update, handle it, answer what it asks with the answer itself."""
     updates.store_update(update)
     # Kept before it is handled: a fault in handling rolls back its own work, not the update,
     # which the leader then tries again; and handle_update has a transaction of its own.
@@ -47,8 +47,4 @@ def receive(update: dict[str, Any]) -> Any:
     answer = updates.handle_update(update["update_id"])
     if answer is None:
         return {}
-    return {
-        "method": "answerCallbackQuery",
-        "callback_query_id": answer.query_id,
-        "text": answer.text,
-    }
+    return {"method": answer.method, **answer.params}

@@ -122,10 +122,10 @@ class _Care:
                 answer = updates.handle_update(update_id)
             if answer is not None:
                 try:
-                    self._client.answer_press(answer.query_id, answer.text)
+                    self._client.answer(answer.method, answer.params)
                 except TelegramError as error:
                     # Too late or unreachable: the message itself is edited anyway.
-                    log.debug("press %s not answered: %s", answer.query_id, error.description)
+                    log.debug("%s came too late: %s", answer.method, error.description)
 
     def _send_menus(self) -> None:
         """Give Telegram the command menus, unless it has exactly these; nothing waits for it."""

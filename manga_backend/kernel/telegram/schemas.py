@@ -23,8 +23,11 @@ class UpdateSchema(Schema):
 
 
 class WebhookAnswerSchema(ma.Schema):
-    """Nothing, or the Bot API call that shows a short text to whoever pressed a button."""
+    """Nothing, or the Bot API call that answers whoever pressed a button or is about to pay."""
 
     method = ma.fields.String(metadata={"example": "answerCallbackQuery"})
     callback_query_id = ma.fields.String()
     text = ma.fields.String()
+    pre_checkout_query_id = ma.fields.String()
+    ok = ma.fields.Boolean()
+    error_message = ma.fields.String()

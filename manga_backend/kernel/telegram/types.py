@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from manga_backend.kernel.backoffice.types import Actor
 
@@ -58,6 +58,39 @@ class Press:
     def argument(self) -> str:
         """What follows the first colon."""
         return self.data.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutQuestion:
+    """Somebody is about to pay one of our invoices in Stars: may they? `payload` is what we gave
+    the invoice. Telegram waits 10 seconds for the answer."""
+
+    sender: Sender
+    query_id: str
+    payload: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One of our invoices was paid; `charge_id` names the payment at Telegram, once ever."""
+
+    sender: Sender
+    payload: str
+    amount: int
+    currency: str
+    charge_id: str
+
+
+class InvoiceHandler(Protocol):
+    """What became of invoices that were sent to Telegram; both run inside a transaction."""
+
+    def may_pay(self, question: CheckoutQuestion) -> bool:
+        """Whether it is still owed, and exactly so much."""
+
+    def paid(self, purchase: Purchase) -> None:
+        """The money is there. May be told twice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,28 +11,50 @@ from flask_smorest.pagination import PaginationParameters
 
 from manga_backend.kernel.identity.errors import SESSION_REFUSALS, Banned
 from manga_backend.kernel.identity.queries import with_telegram
+from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kernel.money.gateways.clients.cryptomus import open_page
+from manga_backend.kernel.money.gateways.errors import GatewayOff, GatewayUnavailable
+from manga_backend.kernel.money.payments.errors import NetworkNotWatched, TooManyIntents
+from manga_backend.kernel.money.payments.service import checkouts
+from manga_backend.kernel.money.payments.service.intents import open_intent_for
+from manga_backend.kernel.money.payments.service.stars import open_stars_order
+from manga_backend.kernel.money.payments.types import Offer
+from manga_backend.kernel.telegram.clients import BotClient
+from manga_backend.kernel.telegram.errors import TelegramError
+from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
+from manga_backend.kit.app import owns_transactions
+from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
+from manga_backend.kit.i18n import gettext
 from manga_backend.kit.idempotency import REFUSALS, idempotent
+from manga_backend.kit.money import decimal_string
 from manga_backend.kit.principal import Principal, caller_if_any, principal, public, require
+from manga_backend.kit.qr import qr_of
+from manga_backend.kit.settings import settings
 from manga_backend.products.urgent import errors, queries, schemas
 from manga_backend.products.urgent.models import Order
 from manga_backend.products.urgent.permissions import (
     POST_ORDERS,
+    RECHARGE,
     TAKE_ORDERS,
     USE_PROFILE,
     WRITE_REVIEWS,
 )
 from manga_backend.products.urgent.service import orders as orders_service
-from manga_backend.products.urgent.service import profiles, reviews
+from manga_backend.products.urgent.service import profiles, recharge, reviews
 from manga_backend.products.urgent.service.taking import balance_of, take_order
 from manga_backend.products.urgent.types import (
+    RUBLE,
     Frequency,
     OrderDraft,
     OrderFilter,
     OrderStatus,
     Person,
+    RechargeMethod,
 )
+
+log = logging.getLogger(__name__)
 
 PLACE = "<string(length=12):order_id>"
 OPTIONAL: list[dict[str, list[str]]] = [{}, {"bearer": []}]
@@ -41,6 +64,9 @@ orders = Blueprint(
     __name__,
     url_prefix="/api/orders",
     description="Orders of an hour. `Authorization: Bearer <initData>` is a credential as well.",
+)
+balance = Blueprint(
+    "urgent_balance", __name__, url_prefix="/api/balance", description="Rubles for the wallet."
 )
 users = Blueprint("urgent_users", __name__, url_prefix="/api/users", description="The caller.")
 words = Blueprint(
@@ -306,6 +332,68 @@ def list_own_takes(pagination_parameters: PaginationParameters) -> Any:
         }
         for take in takes
     ]
+
+
+@balance.route("/recharge", methods=["POST"])
+@require(RECHARGE, with_telegram, init_data=True)
+@balance.refuses(
+    *(errors.TelegramRequired, GatewayOff, GatewayUnavailable, NetworkNotWatched, TooManyIntents)
+)
+@balance.arguments(schemas.UrgentNewRechargeSchema)
+@balance.response(201, schemas.UrgentRechargeSchema)
+@owns_transactions
+def open_recharge(body: dict[str, Any]) -> Any:
+    """Buy rubles with Stars or USDT. The same question again gives the same invoice."""
+    user_id, rubles = me().user_id, body["amount"]
+    method = RechargeMethod(body["method"])
+    seen: dict[str, Any] = {"status": "open", "method": method.value, "amount": rubles}
+    if recharge.is_free(method):
+        in_transaction(lambda: recharge.credit(user_id, rubles))
+        seen["status"] = "credited"
+    else:
+        offer = recharge.offer_for(rubles, method)
+        network = Network(body["network"]) if "network" in body else None
+        ways = {
+            RechargeMethod.STARS: lambda: _by_stars(user_id, offer),
+            RechargeMethod.GATEWAY: lambda: _by_gateway(user_id, offer),
+            RechargeMethod.CRYPTO: lambda: _by_transfer(user_id, offer, network),
+        }
+        price = {"price": str(offer.price), "price_currency": offer.price.currency}
+        seen |= price | ways[method]()
+    return seen | {"balance": in_transaction(lambda: balance_of(user_id))}
+
+
+def _by_stars(user_id: int, offer: Offer) -> dict[str, Any]:
+    config = settings(TelegramSettings)
+    if not config.enabled:
+        raise GatewayOff
+    order = in_transaction(lambda: open_stars_order(user_id, offer))
+    rubles = gettext("%(amount)s ₽ for your balance", amount=str(offer.item["amount"] // RUBLE))
+    try:
+        url = BotClient(config).create_stars_link(rubles, rubles, order.payload, order.stars)
+    except TelegramError as error:
+        log.error("Telegram makes no invoice: %s", error.description)
+        raise GatewayUnavailable from None
+    return {"invoice_id": order.invoice_id, "url": url}
+
+
+def _by_gateway(user_id: int, offer: Offer) -> dict[str, Any]:
+    order = in_transaction(lambda: checkouts.open_order(user_id, offer))
+    page = open_page(order.order_id, order.amount, order.currency)
+    in_transaction(lambda: checkouts.note_page(order.payment_id, page))
+    return {"invoice_id": order.invoice_id, "url": page.url, "expires_at": page.expires_at}
+
+
+def _by_transfer(user_id: int, offer: Offer, network: Network | None) -> dict[str, Any]:
+    intent = in_transaction(lambda: open_intent_for(user_id, offer, network))
+    return {
+        "invoice_id": intent.invoice_id,
+        "price": decimal_string(intent.amount, intent.currency),
+        "network": intent.network.value,
+        "address": intent.address,
+        "qr": qr_of(intent.address),
+        "expires_at": intent.expires_at,
+    }
 
 
 @words.route("/client", methods=["POST"])

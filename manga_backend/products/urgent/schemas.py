@@ -10,6 +10,7 @@ import marshmallow as ma
 from marshmallow import validate
 
 from manga_backend.kernel.identity.domain import MAX_TELEGRAM_ID
+from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kit.http import Moment
 from manga_backend.products.urgent.domain import average, is_contact, minutes_left, status_at, tidy
 from manga_backend.products.urgent.models import Complaint, Order, Profile, Review, Take
@@ -19,6 +20,7 @@ from manga_backend.products.urgent.types import (
     Frequency,
     OrderStatus,
     Person,
+    RechargeMethod,
 )
 
 MINUTES = int(LIFETIME.total_seconds()) // 60
@@ -203,6 +205,46 @@ class UrgentNotificationSettingsSchema(Lenient):
     frequency = ma.fields.String(
         required=True, validate=validate.OneOf([frequency.value for frequency in Frequency])
     )
+
+
+class UrgentNewRechargeSchema(Lenient):
+    amount = ma.fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(min=1, max=100_000),
+        metadata={"description": "Rubles.", "example": 100},
+    )
+    method = ma.fields.String(
+        required=True, validate=validate.OneOf([method.value for method in RechargeMethod])
+    )
+    network = ma.fields.String(
+        validate=validate.OneOf([network.value for network in Network]),
+        metadata={"description": "For `crypto`; DEFAULT_NETWORK without."},
+    )
+
+
+class UrgentRechargeSchema(ma.Schema):
+    status = ma.fields.String(
+        required=True,
+        validate=validate.OneOf(["open", "credited"]),
+        metadata={"description": "`credited`: it is in the balance already (in development)."},
+    )
+    method = ma.fields.String(required=True)
+    amount = ma.fields.Integer(required=True, metadata={"description": "Rubles."})
+    balance = ma.fields.Integer(required=True, metadata={"description": "Rubles, now."})
+    invoice_id = ma.fields.UUID(allow_none=True)
+    price = ma.fields.String(allow_none=True, metadata={"example": "1.25"})
+    price_currency = ma.fields.String(
+        allow_none=True, metadata={"description": "`XTR`: Telegram Stars.", "example": "USDT"}
+    )
+    url = ma.fields.String(
+        allow_none=True,
+        metadata={"description": "For `Telegram.WebApp.openInvoice`, or the provider's page."},
+    )
+    network = ma.fields.String(allow_none=True)
+    address = ma.fields.String(allow_none=True, metadata={"description": "Pay exactly `price`."})
+    qr = ma.fields.String(allow_none=True, metadata={"description": "The address as an SVG."})
+    expires_at = Moment(allow_none=True)
 
 
 class UrgentMeSchema(ma.Schema):

@@ -44,6 +44,15 @@ class Frequency(StrEnum):
     OFF = "off"
 
 
+class RechargeMethod(StrEnum):
+    """How rubles come into the wallet."""
+
+    STARS = "telegram_stars"
+    GATEWAY = "cryptomus"
+    CRYPTO = "crypto"
+    DEV = "dev"
+
+
 class ComplaintStatus(StrEnum):
     """open → upheld | dismissed, once."""
 

@@ -23,6 +23,7 @@ GRANTS = {
     permissions.POST_ORDERS: "user",
     permissions.TAKE_ORDERS: "user",
     permissions.USE_PROFILE: "user",
+    permissions.RECHARGE: "user",
     permissions.WRITE_REVIEWS: "user",
     permissions.READ_ORDERS: "support",
     permissions.MODERATE_REVIEWS: "admin",
@@ -44,7 +45,7 @@ def init_app(app: App) -> None:
     presses.register(app, messages.ANSWER_PRESS, bot.answered)
     presses.register(app, messages.DONE_PRESS, bot.done)
     presses.register(app, messages.CLOSE_PRESS, bot.close)
-    for blueprint in (routes.orders, routes.users, routes.words):
+    for blueprint in (routes.orders, routes.users, routes.balance, routes.words):
         app.api.register_blueprint(blueprint)
 
 

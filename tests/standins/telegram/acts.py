@@ -6,6 +6,7 @@ from typing import Literal
 
 from .limits import Fault, FaultQueue
 from .model import Message
+from .stars import Stars
 from .state import State
 
 
@@ -13,6 +14,7 @@ class Acts:
     """The half of BotApiStandIn that changes its world; all methods may come from any thread."""
 
     _state: State
+    _stars: Stars
     _faults: FaultQueue
 
     def message(self, chat_id: int, message_id: int) -> Message:
@@ -78,6 +80,21 @@ class Acts:
         chat = user_id if chat_id is None else chat_id
         self.message(chat, message_id)
         return self._state.press(user_id, chat, message_id, data)
+
+    def pay(self, user_id: int, link: str) -> str:
+        """Opens an invoice link and presses Pay; the id of the question that the bot is asked. With
+        its yes the Stars change hands."""
+        return self._stars.pay(user_id, link)
+
+    def checkout_outcome(self, query_id: str) -> str:
+        """ "" as long as the bot has not answered; "paid", or why not."""
+        with self._state.monitor:
+            return self._stars.checkouts[query_id].outcome
+
+    def is_given_back(self, query_id: str) -> bool:
+        """Whether the Stars that came of it went back."""
+        with self._state.monitor:
+            return self._stars.checkouts[query_id].charge_id in self._stars.refunded
 
     def add_stranger(self, user_id: int, *, is_known: bool = True) -> None:
         """A person who has not started the bot, not even with `open_chats`.

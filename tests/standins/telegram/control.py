@@ -25,6 +25,7 @@ class ControlApi:
       send_text {user_id, text, first_name?, username?, language_code?} → {update_id}
       press {user_id, message_id, chat_id?, text_contains?, data?} → {callback_id}
       press_raw {user_id, message_id, data, chat_id?} → {callback_id}
+      pay {user_id, link} → {query_id}
       add_person {user_id, first_name?, username?, language_code?}   open_chat {user_id}
       block | unblock | deactivate {user_id}
       add_stranger {user_id, is_known?}   add_group {chat_id, title, type?, can_post?}
@@ -40,7 +41,7 @@ class ControlApi:
       calls ?method → {calls: [{method, params, at, status, description}]}
       counts → {sent, refused_429, other_errors, errors_by_status, injected, first_at, last_at,
         per_second: [number]}
-      commands → {commands}
+      commands → {commands}   checkout ?query_id → {outcome} ("": none yet, "paid", or why not)
       updates → {pending, poll_waiting, concurrent_polls_seen,
         log: [{update_id, kind, deliveries, outcome}]}
       chats → {version, bot, chats: [{id, type, title, username, closed, last_message_id, last_at}]}
@@ -57,6 +58,7 @@ class ControlApi:
         self._actions: dict[str, Callable[..., Any]] = {
             "send_text": lambda **given: {"update_id": stand_in.send_text(**given)},
             "press": lambda **given: {"callback_id": stand_in.press(**given)},
+            "pay": lambda **given: {"query_id": stand_in.pay(**given)},
             "press_raw": lambda **given: {"callback_id": stand_in.press_raw(**given)},
             "add_person": stand_in.add_person,
             "open_chat": stand_in.open_chat,
@@ -83,6 +85,7 @@ class ControlApi:
             "calls": self._calls,
             "counts": stand_in.counts,
             "commands": lambda: {"commands": stand_in.commands()},
+            "checkout": lambda query_id: {"outcome": stand_in.checkout_outcome(query_id)},
             "updates": self._updates,
             "chats": self._chats,
             "changes": self._changes,

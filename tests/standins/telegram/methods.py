@@ -13,6 +13,7 @@ from .members import bot_member, check_readable
 from .messages import MessageMethods
 from .model import ApiError, Json, bad_request
 from .params import Params
+from .stars import Stars
 from .state import State
 from .updates import SET_WEBHOOK, Webhook
 
@@ -41,7 +42,7 @@ Alive = Callable[[], bool]
 
 
 class BotApi:
-    def __init__(self, state: State, messages: MessageMethods) -> None:
+    def __init__(self, state: State, messages: MessageMethods, stars: Stars) -> None:
         self._state = state
         self._messages = messages
         self._methods: dict[str, Callable[[Params], Any]] = {
@@ -62,6 +63,9 @@ class BotApi:
             "getchatmember": self.get_chat_member,
             "getfile": self.get_file,
             "sendchataction": self.send_chat_action,
+            "createinvoicelink": stars.create_invoice_link,
+            "answerprecheckoutquery": stars.answer_pre_checkout_query,
+            "refundstarpayment": stars.refund_star_payment,
         }
 
     def call(self, method: str, params: Params, alive: Alive) -> Any:

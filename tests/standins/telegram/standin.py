@@ -16,6 +16,7 @@ from .messages import MessageMethods
 from .methods import BotApi
 from .model import Call, Message
 from .server import LOOPBACK, Server
+from .stars import Stars
 from .state import State
 from .storage import StateFile
 from .updates import UpdateRecord
@@ -60,7 +61,8 @@ class BotApiStandIn(Acts):
         self._faults = FaultQueue()
         self._file = StateFile(state_file, self._state) if state_file else None
         messages = MessageMethods(self._state, RateLimiter(limits) if limits else None)
-        api = BotApi(self._state, messages)
+        self._stars = Stars(self._state)
+        api = BotApi(self._state, messages, self._stars)
         dispatcher = Dispatcher(token, self._state, api, self._faults, keep_calls=keep_calls)
         self._counts = dispatcher.counts
         self._courier = WebhookCourier(self._state, dispatcher, webhook_retry_seconds)

@@ -92,7 +92,7 @@ class UpdateQueue:
             wanted = self.allowed_updates
             if (kind not in wanted) if wanted else (kind in LEFT_OUT_BY_DEFAULT):
                 return 0
-            is_press = kind == "callback_query"
+            is_press = kind in ("callback_query", "pre_checkout_query")
             life = self.callback_life_seconds if is_press else MESSAGE_LIFE_SECONDS
             self.last_update_id += 1
             update = Update(self.last_update_id, kind, payload, self.clock.now() + life)

@@ -22,7 +22,7 @@ from manga_backend.kernel.identity.queries import find_user_by_username
 from manga_backend.kernel.money.ledger import queries, service
 from manga_backend.kernel.money.ledger.permissions import CORRECT_WALLETS, READ_LEDGER
 from manga_backend.kit.i18n import gettext
-from manga_backend.kit.money import EXPONENTS, parse_decimal
+from manga_backend.kit.money import WALLET_CURRENCIES, parse_decimal
 
 MAX_REASON = 500
 
@@ -129,7 +129,7 @@ class WalletsView(PanelView):
             "backoffice/wallets.html",
             user=user,
             wallets=queries.list_wallets(user.id) if user else [],
-            currencies=sorted(EXPONENTS),
+            currencies=WALLET_CURRENCIES,
             form_id=uuid.uuid4(),
         )
 
@@ -141,7 +141,7 @@ class WalletsView(PanelView):
             key = f"correction:{uuid.UUID(form.get('form', ''))}"
         except ValueError:
             abort(400)
-        if currency not in EXPONENTS:
+        if currency not in WALLET_CURRENCIES:
             abort(400)
         user = find_user_by_username(form.get("username", ""))
         typed = form.get("amount", "").strip()

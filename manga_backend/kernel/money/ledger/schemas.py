@@ -10,12 +10,12 @@ from marshmallow import validate
 from manga_backend.kernel.money.ledger.models import Transfer
 from manga_backend.kernel.money.ledger.types import Wallet, WalletStyle
 from manga_backend.kit.http import Moment, Schema
-from manga_backend.kit.money import EXPONENTS, decimal_string
+from manga_backend.kit.money import EXPONENTS, WALLET_CURRENCIES, decimal_string
 
 
 class CurrencySchema(Schema):
     currency = ma.fields.String(
-        validate=validate.OneOf(sorted(EXPONENTS)),
+        validate=validate.OneOf(WALLET_CURRENCIES),
         metadata={"description": "Of the wallet that is asked for."},
     )
 

@@ -13,7 +13,7 @@ class AccountKind(StrEnum):
     `wallet`: what we owe a user; it never goes below zero. `received`: what came to one of our
     addresses or gateways, and went out by payouts; what is ours or owed lies on the other side.
     `revenue`: what was sold of a product. `gifts`: credit that we gave away. `correction`: what an
-    admin put right.
+    admin put right. `exchange`: one currency came and another was credited for it.
     """
 
     WALLET = "wallet"
@@ -21,6 +21,7 @@ class AccountKind(StrEnum):
     REVENUE = "revenue"
     GIFTS = "gifts"
     CORRECTION = "correction"
+    EXCHANGE = "exchange"
 
 
 class TransferState(StrEnum):
@@ -41,6 +42,7 @@ class TransferKind(StrEnum):
     REFUND = "refund"
     PAYOUT = "payout"
     CORRECTION = "correction"
+    EXCHANGE = "exchange"
 
 
 @dataclass(frozen=True, slots=True)

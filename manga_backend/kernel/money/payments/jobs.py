@@ -14,8 +14,15 @@ from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
 from manga_backend.kernel.money.gateways.errors import GatewayAway, GatewayRefused
 from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.payments import queries
-from manga_backend.kernel.money.payments.service import arrivals, checkouts, intents, verify
+from manga_backend.kernel.money.payments.service import arrivals, checkouts, intents, stars, verify
 from manga_backend.kernel.operations.types import Check
+from manga_backend.kernel.telegram.clients import BotClient
+from manga_backend.kernel.telegram.errors import (
+    RecipientUnreachable,
+    TelegramError,
+    TelegramRefused,
+)
+from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit.db import in_transaction, reading, transaction
 from manga_backend.kit.settings import settings
 
@@ -67,9 +74,27 @@ def _watch(chain: Chain, cursor: str | None) -> None:
 
 
 def expire() -> None:
-    """Intents whose time is over."""
-    while in_transaction(lambda: intents.expire_intents(EXPIRE_BATCH)) == EXPIRE_BATCH:
-        pass
+    """Intents and invoices in Stars whose time is over."""
+    for expire_some in (intents.expire_intents, stars.expire_unpaid):
+        while in_transaction(partial(expire_some, EXPIRE_BATCH)) == EXPIRE_BATCH:
+            pass
+
+
+def refund_stars() -> None:
+    """Have Telegram give back what is due, until none is. Any number may do this at once, and as
+    often as they like: Telegram gives a charge back once."""
+    config = settings(TelegramSettings)
+    if not config.enabled:
+        return
+    client = BotClient(config)
+    while (errand := in_transaction(stars.claim_refund)) is not None:
+        problem, is_final = None, False
+        try:
+            client.refund_stars(errand.payer_id, errand.charge_id)
+        except TelegramError as error:
+            problem = error.description
+            is_final = isinstance(error, TelegramRefused | RecipientUnreachable)
+        in_transaction(partial(stars.record_refund, errand.charge_id, problem, is_final=is_final))
 
 
 def poll_checkouts() -> None:

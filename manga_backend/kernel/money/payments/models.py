@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -99,6 +100,9 @@ class Payment(Model):
             where="status = 'pending' AND verify_at IS NOT NULL",
         ),
         partial_index("ix_payments_intent", "intent_id", where="intent_id IS NOT NULL"),
+        partial_index(
+            "ix_payments_charge", "charge_id", where="charge_id IS NOT NULL", unique=True
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -117,8 +121,11 @@ class Payment(Model):
     verification: Mapped[dict[str, Any] | None]
     """The chain's verdict and what it rests on (service/verify.py)."""
     verify_at: Mapped[datetime | None]
-    """When the chain is asked next; also the lease of whoever is asking."""
+    """When the chain or the provider is asked next, which is also the lease of whoever is asking;
+    of an invoice in Stars when it can't be paid any more."""
     verify_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    charge_id: Mapped[str | None] = mapped_column(Text)
+    """Telegram's name of a payment in Stars."""
     submitted_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None]
@@ -241,3 +248,25 @@ class ChainCursor(Model):
     cursor: Mapped[str]
     read_at: Mapped[datetime]
     problem: Mapped[str | None]
+
+
+class StarsRefund(Model):
+    """Stars on their way back to who paid them. What they bought is reserved meanwhile; of a
+    surplus (an invoice that was paid twice, or too late) nothing was bought."""
+
+    __tablename__ = "stars_refunds"
+    __table_args__ = (partial_index("ix_stars_refunds_due", "due_at", where="settled_at IS NULL"),)
+
+    charge_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payments.id"), index=True)
+    payer_id: Mapped[int] = mapped_column(BigInteger)
+    """Telegram's."""
+    is_surplus: Mapped[bool]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    requested_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """When Telegram is asked next; also the lease of whoever is asking."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    problem: Mapped[str | None]
+    settled_at: Mapped[datetime | None]

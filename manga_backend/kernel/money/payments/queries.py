@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
-from sqlalchemy.orm import aliased, joinedload
+from sqlalchemy.orm import aliased, contains_eager, joinedload
 
 from manga_backend.kernel.money.chains import queries as chains
 from manga_backend.kernel.money.chains.types import Chain, Incoming, Network
@@ -23,8 +23,9 @@ from manga_backend.kernel.money.payments.models import (
     Invoice,
     Payment,
     PaymentIntent,
+    StarsRefund,
 )
-from manga_backend.kernel.money.payments.types import IntentStatus, Method, PaymentStatus
+from manga_backend.kernel.money.payments.types import IntentStatus, Method, Offer, PaymentStatus
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 
@@ -302,20 +303,34 @@ def as_incoming(arrived: ChainTransfer) -> Incoming:
     return Incoming(arrived.tx_hash, arrived.log_index, arrived.sender, int(arrived.raw_amount))
 
 
-def find_open_order(user_id: int, plan: str, since: datetime) -> Payment | None:
-    """A user's newest pending gateway payment for a plan."""
-    return session().scalar(
+def find_open_order(user_id: int, method: Method, offer: Offer, since: datetime) -> Payment | None:
+    """A user's newest pending payment by a method for exactly this at exactly this price, with its
+    invoice."""
+    newest = session().scalar(
         select(Payment)
         .join(Invoice, Invoice.id == Payment.invoice_id)
+        .options(contains_eager(Payment.invoice))
         .where(
             Payment.user_id == user_id,
             Payment.status == PaymentStatus.PENDING,
-            Payment.method == Method.GATEWAY,
+            Payment.method == method,
             Payment.submitted_at >= since,
-            Invoice.item_code == plan,
+            Invoice.item_code == offer.code,
+            Payment.amount == offer.price.amount,
+            Payment.currency == offer.price.currency,
         )
         .order_by(Payment.id.desc())
         .limit(1)
+    )
+    return newest if newest is not None and newest.invoice.item == offer.item else None
+
+
+def find_refund(payment: Payment) -> StarsRefund | None:
+    """Of what a payment in Stars bought; a surplus is none."""
+    return session().scalar(
+        select(StarsRefund).where(
+            StarsRefund.payment_id == payment.id, StarsRefund.is_surplus.is_(False)
+        )
     )
 
 

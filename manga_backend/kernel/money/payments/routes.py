@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from typing import Any
 
@@ -11,8 +10,7 @@ from flask_smorest.pagination import PaginationParameters
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.coupons import errors as coupon_errors
 from manga_backend.kernel.money.gateways import errors as gateway_errors
-from manga_backend.kernel.money.gateways.clients.cryptomus import Cryptomus
-from manga_backend.kernel.money.gateways.settings import GatewaySettings
+from manga_backend.kernel.money.gateways.clients.cryptomus import open_page
 from manga_backend.kernel.money.ledger import errors as ledger_errors
 from manga_backend.kernel.money.payments import errors, queries, schemas
 from manga_backend.kernel.money.payments.permissions import PAY, READ_OWN_PAYMENTS
@@ -23,9 +21,6 @@ from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.idempotency import REFUSALS, idempotent
 from manga_backend.kit.principal import principal, require
 from manga_backend.kit.ratelimit import body_field, limit_route
-from manga_backend.kit.settings import settings
-
-log = logging.getLogger(__name__)
 
 paying = Blueprint(
     "payments_paying",
@@ -135,18 +130,9 @@ def pay_from_wallet(body: dict[str, Any]) -> Any:
 @owns_transactions
 def open_checkout(body: dict[str, Any]) -> Any:
     """A page of the payment provider. Asked again within 45 minutes it is the same page."""
-    config = settings(GatewaySettings)
-    if not config.enabled:
-        raise gateway_errors.GatewayOff
     caller = principal().user_id
-    order = in_transaction(lambda: checkouts.open_order(caller, body.get("plan")))
-    try:
-        page = Cryptomus(config).create_checkout(
-            order.order_id, order.amount, order.currency, config.callback_url
-        )
-    except (gateway_errors.GatewayAway, gateway_errors.GatewayRefused) as error:
-        log.error("the payment provider: %s", error)
-        raise gateway_errors.GatewayUnavailable from None
+    order = in_transaction(lambda: checkouts.open_order(caller, submit.offer_of(body.get("plan"))))
+    page = open_page(order.order_id, order.amount, order.currency)
     in_transaction(lambda: checkouts.note_page(order.payment_id, page))
     return {"payment_id": order.payment_id, "url": page.url, "expires_at": page.expires_at}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import marshmallow as ma
-import segno
 from flask import Response, jsonify
 from marshmallow import validate
 
@@ -14,6 +13,7 @@ from manga_backend.kernel.money.payments.models import Payment, PaymentIntent
 from manga_backend.kernel.money.payments.service.instant import Paid
 from manga_backend.kit.http import AmountOf, Moment, Schema
 from manga_backend.kit.money import decimal_string
+from manga_backend.kit.qr import qr_of
 
 NETWORKS = [network.value for network in Network]
 
@@ -161,7 +161,7 @@ def as_intent(intent: PaymentIntent, payment: Payment | None = None) -> dict[str
         "currency": intent.currency,
         "network": intent.network.value,
         "address": intent.address,
-        "qr": segno.make(intent.address, micro=False).svg_data_uri(scale=4),
+        "qr": qr_of(intent.address),
         "expires_at": intent.expires_at,
         "payment_id": payment.id if payment else None,
     }

@@ -48,6 +48,7 @@ class Method(StrEnum):
     COUPON = "coupon"
     WALLET = "wallet"
     GATEWAY = "gateway"
+    STARS = "telegram_stars"
 
 
 @dataclass(frozen=True, slots=True)

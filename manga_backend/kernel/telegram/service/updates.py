@@ -12,17 +12,19 @@ from markupsafe import escape
 from sqlalchemy import delete, select, update
 
 from manga_backend.kernel.backoffice.types import Actor
-from manga_backend.kernel.telegram.domain import read_contact, read_update
+from manga_backend.kernel.telegram.domain import Update, read_contact, read_update
 from manga_backend.kernel.telegram.models import MAX_ATTEMPTS, TelegramUpdate
 from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.service.poller import get_or_make_poller
 from manga_backend.kernel.telegram.types import (
     MAX_ANSWER_CHARACTERS,
     BotCommand,
+    CheckoutQuestion,
     Command,
+    InvoiceHandler,
     Message,
-    Press,
     PressHandler,
+    Purchase,
     Reachability,
     Sender,
 )
@@ -54,12 +56,43 @@ language_of: Registry[Callable[[int], str | None]] = Registry("telegram.language
 """`profile`: the language that the person with this Telegram id chose here."""
 
 
+invoices: Registry[InvoiceHandler] = Registry("telegram.invoices")
+"""By the word before the first colon of the payload."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To be shown over the chat of whoever pressed, after the commit."""
+    """A call of the Bot API that answers a question, after the commit."""
 
-    query_id: str
-    text: str
+    method: str
+    params: dict[str, Any]
+
+
+def _shown(query_id: str, words: str) -> Answer:
+    """Over the chat of whoever pressed."""
+    params = {"callback_query_id": query_id, "text": words[:MAX_ANSWER_CHARACTERS]}
+    return Answer("answerCallbackQuery", params)
+
+
+def _answer_checkout(question: CheckoutQuestion) -> Answer:
+    handler = invoices.find(question.payload.partition(":")[0])
+    params: dict[str, Any] = {"pre_checkout_query_id": question.query_id, "ok": True}
+    if handler is None or not handler.may_pay(question):
+        words = gettext("This invoice can't be paid any more. Please make a new one.")
+        params |= {"ok": False, "error_message": words}
+    return Answer("answerPreCheckoutQuery", params)
+
+
+def _note_purchase(purchase: Purchase) -> None:
+    handler = invoices.find(purchase.payload.partition(":")[0])
+    if handler is None:
+        log.error("Stars came for an invoice that nobody knows: look at it", extra=_named(purchase))
+        return
+    handler.paid(purchase)
+
+
+def _named(purchase: Purchase) -> dict[str, Any]:
+    return {"charge_id": purchase.charge_id, "payload": purchase.payload}
 
 
 class _Refused(Exception):
@@ -148,7 +181,7 @@ def _answer_refused(update_id: int, refused: _Refused) -> Answer | None:
             note_reachability(refused.to.id, Reachability.ENABLED)
             reply_through["outbox"](refused.to.id, Message(str(escape(refused.words))))
             return None
-    return Answer(refused.query_id, refused.words[:MAX_ANSWER_CHARACTERS])
+    return _shown(refused.query_id, refused.words)
 
 
 def _note_failure(update_id: int, error: Exception) -> None:
@@ -162,10 +195,15 @@ def _note_failure(update_id: int, error: Exception) -> None:
             row.handled_at = clock.now()
 
 
-def _dispatch(update: Command | Press | None) -> Answer | None:
+def _dispatch(update: Update | None) -> Answer | None:
     if update is None:
         return None
     with in_language(_language(update.sender)):
+        if isinstance(update, CheckoutQuestion):
+            return _answer_checkout(update)
+        if isinstance(update, Purchase):
+            _note_purchase(update)
+            return None
         if isinstance(update, Command):
             message = _run(update)
             if message is not None:
@@ -176,7 +214,7 @@ def _dispatch(update: Command | Press | None) -> Answer | None:
             words = press(update) if press else gettext("This button does nothing any more.")
         except DomainError as refusal:
             raise _Refused(update.sender, refusal, update.query_id) from refusal
-        return Answer(update.query_id, words[:MAX_ANSWER_CHARACTERS])
+        return _shown(update.query_id, words)
 
 
 def _run(update: Command) -> Message | None:

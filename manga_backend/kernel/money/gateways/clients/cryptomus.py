@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from manga_backend.kernel.money.gateways.domain import read_signed, signature
-from manga_backend.kernel.money.gateways.errors import GatewayAway, GatewayRefused
+from manga_backend.kernel.money.gateways.errors import (
+    GatewayAway,
+    GatewayRefused,
+    GatewayUnavailable,
+)
 from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.gateways.types import (
     Checkout,
@@ -19,6 +24,9 @@ from manga_backend.kernel.money.gateways.types import (
     RemittanceStatus,
 )
 from manga_backend.kit.calls import Caller, CallFailed
+from manga_backend.kit.settings import settings
+
+log = logging.getLogger(__name__)
 
 LIFETIME_SECONDS = 3600
 
@@ -148,6 +156,17 @@ class Cryptomus:
             raise GatewayRefused(words[:300], is_unknown=is_unknown)
         result: dict[str, Any] = found["result"]
         return result
+
+
+def open_page(order_id: str, amount: str, currency: str) -> Checkout:
+    """The provider's page for an order, or the one that it has already. GatewayUnavailable, with
+    the provider's words in the log."""
+    config = settings(GatewaySettings)
+    try:
+        return Cryptomus(config).create_checkout(order_id, amount, currency, config.callback_url)
+    except (GatewayAway, GatewayRefused) as error:
+        log.error("the payment provider: %s", error)
+        raise GatewayUnavailable from None
 
 
 def _checkout(result: dict[str, Any]) -> Checkout:

@@ -18,6 +18,9 @@ TOP_UP = "wallet.top_up"
 """The fulfilment of an invoice for money in the wallet."""
 CREDIT = "wallet.credit"
 """That of a gift for it."""
+EXCHANGE = "wallet.exchange"
+"""That of money in the wallet that is paid for in another currency."""
+FILL_THE_WALLET = (TOP_UP, CREDIT, EXCHANGE)
 
 
 class WalletFulfilment:
@@ -74,8 +77,42 @@ def book(payment: Payment) -> int:
                 subject=subject,
             )
         )
+    if invoice.fulfilment == EXCHANGE:
+        moves.append(credit_of(payment))
     transfer(moves)
     return max(0, excess)
+
+
+def credit_of(payment: Payment) -> Move:
+    """What an exchange puts into the wallet, in the other currency."""
+    subject = f"payment:{payment.id}"
+    currency = payment.invoice.item["currency"]
+    return Move(
+        kind=TransferKind.TOP_UP,
+        debit_account_id=own_account(AccountKind.EXCHANGE, "", currency, subject),
+        credit_account_id=wallet_account(payment.user_id, currency),
+        amount=int(payment.invoice.item["amount"]),
+        currency=currency,
+        key=f"{subject}:credit",
+        subject=subject,
+    )
+
+
+def reversed_move(move: Move, kind: TransferKind, key: str) -> Move:
+    """The same amount back."""
+    return replace(
+        move,
+        kind=kind,
+        debit_account_id=move.credit_account_id,
+        credit_account_id=move.debit_account_id,
+        key=key,
+    )
+
+
+def sale_of(payment: Payment) -> Move:
+    """What its payer gave for a payment."""
+    subject = f"payment:{payment.id}"
+    return _sale(payment, _payer(payment, subject), subject)
 
 
 def _short_sale(sale: Move, missing: int) -> list[Move]:
@@ -94,7 +131,7 @@ def _short_sale(sale: Move, missing: int) -> list[Move]:
 def sold(payment: Payment) -> int:
     """What a product earns by a payment, in minor units: nothing when it fills the wallet, and
     what we gave in place of what was missing is not earned."""
-    if payment.invoice.fulfilment == TOP_UP:
+    if payment.invoice.fulfilment in FILL_THE_WALLET:
         return 0
     received = received_by(payment)
     return payment.invoice.amount if received is None else min(received, payment.invoice.amount)
@@ -145,13 +182,16 @@ def _payer(payment: Payment, key: str) -> int:
 
 def _sale(payment: Payment, payer: int, subject: str) -> Move:
     invoice = payment.invoice
-    fills_wallet = invoice.fulfilment == TOP_UP
-    if fills_wallet:
-        credited = wallet_account(payment.user_id, invoice.currency)
+    if invoice.fulfilment == TOP_UP:
+        kind, credited = TransferKind.TOP_UP, wallet_account(payment.user_id, invoice.currency)
+    elif invoice.fulfilment == EXCHANGE:
+        kind = TransferKind.EXCHANGE
+        credited = own_account(AccountKind.EXCHANGE, "", invoice.currency, subject)
     else:
+        kind = TransferKind.SALE
         credited = own_account(AccountKind.REVENUE, invoice.product, invoice.currency, subject)
     return Move(
-        kind=TransferKind.TOP_UP if fills_wallet else TransferKind.SALE,
+        kind=kind,
         debit_account_id=payer,
         credit_account_id=credited,
         amount=invoice.amount,

@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from manga_backend.kernel.approvals.service.asking import file_approval
 from manga_backend.kernel.identity.service.sessions import lock_user
+from manga_backend.kernel.money.gateways.errors import GatewayOff
+from manga_backend.kernel.money.gateways.settings import GatewaySettings
 from manga_backend.kernel.money.gateways.types import PROVIDER, Checkout, CheckoutStatus
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.models import Payment
@@ -22,11 +24,17 @@ from manga_backend.kernel.money.payments.service.steps import (
     open_invoice,
     open_payment,
 )
-from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, offer_of
-from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
+from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
+from manga_backend.kernel.money.payments.types import (
+    InvoiceStatus,
+    Method,
+    Offer,
+    PaymentStatus,
+)
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.money import decimal_string, read_amount
+from manga_backend.kit.settings import settings
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +50,20 @@ class Order:
     """What the provider is asked to take."""
 
     payment_id: uuid.UUID
+    invoice_id: uuid.UUID
     order_id: str
     amount: str
     currency: str
 
 
-def open_order(user_id: int, plan: str | None) -> Order:
+def open_order(user_id: int, offer: Offer) -> Order:
     """A pending payment that waits for the provider's word. The same question within
-    REUSED_FOR gives the same order. InvalidInput. Locks the user."""
-    offer = offer_of(plan)
+    REUSED_FOR gives the same order. GatewayOff. Locks the user."""
+    if not settings(GatewaySettings).enabled:
+        raise GatewayOff
     lock_user(user_id)
-    payment = queries.find_open_order(user_id, offer.code, clock.now() - REUSED_FOR)
-    if payment is None or payment.amount != offer.price.amount:
+    payment = queries.find_open_order(user_id, Method.GATEWAY, offer, clock.now() - REUSED_FOR)
+    if payment is None:
         invoice = open_invoice(user_id, offer, f"user:{user_id}")
         payment = open_payment(
             invoice,
@@ -62,7 +72,7 @@ def open_order(user_id: int, plan: str | None) -> Order:
             verify_at=clock.now() + POLL_EVERY,
         )
     amount = decimal_string(payment.amount, payment.currency)
-    return Order(payment.id, payment.id.hex, amount, payment.currency)
+    return Order(payment.id, payment.invoice_id, payment.id.hex, amount, payment.currency)
 
 
 def note_page(payment_id: uuid.UUID, checkout: Checkout) -> None:

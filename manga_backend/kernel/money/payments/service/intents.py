@@ -82,6 +82,11 @@ def open_top_up(user_id: int, money: Money, network: Network | None = None) -> P
     return _open(user_id, network, offer, None)
 
 
+def open_intent_for(user_id: int, offer: Offer, network: Network | None = None) -> PaymentIntent:
+    """The same for anything else on sale."""
+    return _open(user_id, network, offer, None)
+
+
 def _open(
     user_id: int, network: Network | None, offer: Offer, coupon_code: str | None
 ) -> PaymentIntent:
@@ -89,7 +94,8 @@ def _open(
     lock_user(user_id)
     open_ones = queries.list_open_intents(user_id)
     for intent in open_ones:
-        same = (intent.network, intent.invoice.item_code) == (chain.network, offer.code)
+        asked = (chain.network, offer.code, offer.item)
+        same = (intent.network, intent.invoice.item_code, intent.invoice.item) == asked
         price = (intent.invoice.amount, intent.invoice.currency)
         if same and not coupon_code and price == (offer.price.amount, offer.price.currency):
             if intent.expires_at - clock.now() >= REUSED_WHILE_LEFT:

@@ -12,9 +12,10 @@ from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.errors import NotRefundable, PaymentNotPending
 from manga_backend.kernel.money.payments.events import PaymentRefunded
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.booking import CREDIT, TOP_UP, sold, unbook
+from manga_backend.kernel.money.payments.service.booking import FILL_THE_WALLET, sold, unbook
+from manga_backend.kernel.money.payments.service.stars import request_refund
 from manga_backend.kernel.money.payments.service.steps import fulfilments, item_of, move_invoice
-from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
+from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.events import publish
@@ -26,13 +27,15 @@ def refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
 
     Once: NotRefundable for the second call, and for what cost nothing or went into the wallet
     itself. Locks the user. Audited; the user is told with the reason. PaymentNotFound.
-    Publishes PaymentRefunded.
+    Publishes PaymentRefunded. Stars go back by themselves: `stars.request_refund`.
     """
     payment = queries.get_payment(payment_id)
+    if payment.method is Method.STARS:
+        return request_refund(payment_id, actor, reason)
     lock_user(payment.user_id)
     payment = queries.get_payment(payment_id)
     invoice = payment.invoice
-    goes_to_wallet = invoice.fulfilment in (TOP_UP, CREDIT)
+    goes_to_wallet = invoice.fulfilment in FILL_THE_WALLET
     if payment.status is not PaymentStatus.APPROVED or goes_to_wallet or not sold(payment):
         raise NotRefundable
     try:
