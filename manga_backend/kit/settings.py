@@ -144,6 +144,9 @@ class CoreSettings:
     ratelimits: dict[str, str]
     """By the names of RATELIMITS."""
     web_app_url: str
+    live_bind: str
+    """Where the process of long connections listens."""
+    live_connections: int
 
     @property
     def development(self) -> bool:
@@ -261,6 +264,14 @@ def _ratelimits(env: Env) -> dict[str, str]:
     return found
 
 
+def _bind(env: Env, name: str, default: str) -> str:
+    bind = env.str(name, default) or ""
+    port = re.fullmatch(r".*:(\d{1,5})", bind)
+    if not bind.startswith("unix:") and not (port and int(port.group(1)) < 65536):
+        env.complain(name, f"{bind!r} is neither host:port nor unix:path")
+    return bind
+
+
 def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     """The settings shared by all; `values` is what `env` reads."""
     app_env = env.choice("APP_ENV", ("development", "testing", "production"), "development")
@@ -285,10 +296,7 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
             env.complain(
                 "ALLOWED_ORIGINS", f"{origin!r} is not an origin like https://shop.example"
             )
-    bind = env.str("BIND", "127.0.0.1:8000") or ""
-    port = re.fullmatch(r".*:(\d{1,5})", bind)
-    if not bind.startswith("unix:") and not (port and int(port.group(1)) < 65536):
-        env.complain("BIND", f"{bind!r} is neither host:port nor unix:path")
+    bind = _bind(env, "BIND", "127.0.0.1:8000")
     web_app_url = env.str("WEB_APP_URL", "") or ""
     if web_app_url and not re.fullmatch(r"https?://\S+", web_app_url):
         env.complain("WEB_APP_URL", "must be an http:// or https:// address")
@@ -316,6 +324,8 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
         ratelimit_enabled=bool(env.bool("RATELIMIT_ENABLED", True)),
         ratelimits=_ratelimits(env),
         web_app_url=web_app_url,
+        live_bind=_bind(env, "LIVE_BIND", "127.0.0.1:8010"),
+        live_connections=env.number("LIVE_CONNECTIONS", 2000, least=1, most=20_000),
     )
 
 

@@ -19,6 +19,7 @@ def init_app(app: App) -> None:
     service.checks.register(app, "redis", service.check_redis)
     app.api.register_blueprint(routes.health)
     app.cli.add_command(cli.worker)
+    app.cli.add_command(cli.live)
     grants.register(app, permissions.READ_RUNS, "admin")
     grants.register(app, permissions.READ_SETTINGS, "admin")
     grants.register(app, permissions.CHANGE_SETTINGS, "superuser")

@@ -28,8 +28,16 @@ from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.idempotency import REFUSALS, idempotent
+from manga_backend.kit.live import TooManyListeners, live, stream
 from manga_backend.kit.money import decimal_string
-from manga_backend.kit.principal import Principal, caller_if_any, principal, public, require
+from manga_backend.kit.principal import (
+    Principal,
+    caller_if_any,
+    principal,
+    public,
+    require,
+    unlimited,
+)
 from manga_backend.kit.qr import qr_of
 from manga_backend.kit.settings import settings
 from manga_backend.products.urgent import errors, queries, schemas
@@ -41,6 +49,7 @@ from manga_backend.products.urgent.permissions import (
     USE_PROFILE,
     WRITE_REVIEWS,
 )
+from manga_backend.products.urgent.runner import SOURCE
 from manga_backend.products.urgent.service import orders as orders_service
 from manga_backend.products.urgent.service import profiles, recharge, reviews
 from manga_backend.products.urgent.service.taking import balance_of, take_order
@@ -162,6 +171,19 @@ def list_orders(query: dict[str, Any], pagination_parameters: PaginationParamete
     clients = queries.persons({order.client_id for order in found})
     listed = schemas.as_listed_all(found, clients, clock.now())
     return listed, {"Cache-Control": "no-cache"}
+
+
+@orders.route("/events")
+@live
+@unlimited
+@public
+@orders.refuses(TooManyListeners)
+@orders.arguments(schemas.UrgentEventsQuerySchema, location="query")
+@orders.response(200, {"type": "string"}, content_type="text/event-stream")
+def listen(query: dict[str, Any]) -> Any:
+    """Changes of the public list as server-sent events: `order` with the order as it is now,
+    `hello` at the beginning, `reset` for who was away too long and has to read the list anew."""
+    return stream(SOURCE)
 
 
 @orders.route(f"/{PLACE}")

@@ -124,6 +124,13 @@ class UrgentOrderQuerySchema(Lenient):
     )
 
 
+class UrgentEventsQuerySchema(Lenient):
+    last_event_id = ma.fields.String(
+        validate=validate.Regexp(r"\d{1,18}\Z"),
+        metadata={"description": "In place of the header Last-Event-ID.", "pattern": r"^\d{1,18}$"},
+    )
+
+
 class UrgentListedOrderSchema(ma.Schema):
     id = ma.fields.String(required=True, metadata={"example": "aB3dE5fG7hJ9"})
     client_id = ma.fields.Raw(

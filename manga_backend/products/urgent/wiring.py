@@ -13,8 +13,9 @@ from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.jobs import schedules
+from manga_backend.kit.live import sources
 from manga_backend.kit.principal import grants
-from manga_backend.products.urgent import bot, jobs, messages, permissions, routes
+from manga_backend.products.urgent import bot, jobs, messages, permissions, routes, runner
 from manga_backend.products.urgent.service.reviews import APPROVAL_KIND, ComplaintSubject
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT
 
@@ -45,6 +46,7 @@ def init_app(app: App) -> None:
     presses.register(app, messages.ANSWER_PRESS, bot.answered)
     presses.register(app, messages.DONE_PRESS, bot.done)
     presses.register(app, messages.CLOSE_PRESS, bot.close)
+    sources.register(app, runner.SOURCE, runner.OrderFeed())
     for blueprint in (routes.orders, routes.users, routes.balance, routes.words):
         app.api.register_blueprint(blueprint)
 

@@ -1,0 +1,218 @@
+"""Server-sent events: a process of their own streams them to a thousand listeners; elsewhere the
+same address hands out what is new and lets the listener come again.
+
+A worker of the API is never held. A browser's EventSource does not see the difference: it comes
+back after `retry` with the number of the last event that it got (Last-Event-ID), and gets the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from flask import Flask, Response, abort, current_app, request
+
+from manga_backend.kit.db import DATABASE_AWAY
+from manga_backend.kit.i18n import N_
+from manga_backend.kit.logging import Outage
+from manga_backend.kit.problems import DomainError
+from manga_backend.kit.registry import Registry, extensions
+
+log = logging.getLogger(__name__)
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+LOOK_SECONDS = 0.5
+"""Between two looks for news, by the one process that streams."""
+AWAY_SECONDS = 5.0
+COME_AGAIN_SECONDS = 3.0
+"""For listeners of a process that does not stream."""
+SIGN_OF_LIFE_SECONDS = 15.0
+MOST_WAITING = 200
+"""Events that a slow listener may be behind before it is sent away, to come again."""
+
+LIVE = "_live"
+_HUB = "kit.live.hub"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """`number` grows, if not in the order of the commits; `data` is one line of JSON."""
+
+    number: int
+    kind: str
+    data: str
+
+
+class Source(Protocol):
+    """Where events come from; each method opens its own transaction."""
+
+    def latest(self) -> int:
+        """The number of the newest; 0 before the first."""
+
+    def replay(self, after: int) -> list[LiveEvent] | None:
+        """What came after an event; a few of before may be among it. None: it is too long ago."""
+
+    def news(self) -> list[LiveEvent]:
+        """What has come since the last call, each event once; called by one thread."""
+
+
+sources: Registry[Source] = Registry("live.sources")
+
+
+class TooManyListeners(DomainError):
+    """So many connections are open that no other is taken."""
+
+    status = 503
+    code = "too_many_listeners"
+    detail = N_("Too many are listening. Please try again shortly.")
+    headers = {"Retry-After": "10"}
+
+
+def live(view: V) -> V:
+    """Marks a view that the streaming process serves; it serves no other."""
+    setattr(view, LIVE, True)
+    return view
+
+
+class Listener:
+    """One open connection."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+
+    def send(self, chunk: bytes | None) -> bool:
+        """None ends it. False when it is too far behind."""
+        try:
+            self._waiting.put_nowait(chunk)
+        except queue.Full:
+            return False
+        return True
+
+    def chunks(self, first: bytes) -> Iterator[bytes]:
+        """What is written to it, with a comment now and then so that no proxy takes it for dead."""
+        yield first
+        while True:
+            try:
+                chunk = self._waiting.get(timeout=SIGN_OF_LIFE_SECONDS)
+            except queue.Empty:
+                chunk = b":\n\n"
+            if chunk is None:
+                return
+            yield chunk
+
+
+class Hub:
+    """All listeners of this process, and one thread for each source that tells them."""
+
+    def __init__(self, app: Flask, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._lock = threading.Lock()
+        self._listeners: set[Listener] = set()
+        self._outage = Outage(log, "no news: the database is away", "the database answers again")
+
+    def start(self) -> None:
+        """Begin to look for news."""
+        with self._app.app_context():
+            found = sources.items()
+        for name, source in found:
+            threading.Thread(
+                target=self._tell, args=(name, source), name=f"live-{name}", daemon=True
+            ).start()
+
+    def join(self, source: str) -> Listener:
+        """TooManyListeners."""
+        listener = Listener(source)
+        with self._lock:
+            if len(self._listeners) >= self._most:
+                raise TooManyListeners
+            self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """May be called twice."""
+        with self._lock:
+            self._listeners.discard(listener)
+
+    def _tell(self, name: str, source: Source) -> None:
+        pause = threading.Event()
+        while True:
+            seconds = LOOK_SECONDS
+            try:
+                with self._app.app_context():
+                    events = source.news()
+                self._outage.ends()
+                if events:
+                    self._send(name, _written(events))
+            except DATABASE_AWAY as error:
+                self._outage.begins(str(error).splitlines()[0])
+                seconds = AWAY_SECONDS
+            except Exception:
+                log.exception("news of %s could not be told", name)
+                seconds = AWAY_SECONDS
+            pause.wait(seconds)
+
+    def _send(self, name: str, chunk: bytes) -> None:
+        with self._lock:
+            wanted = [one for one in self._listeners if one.source == name]
+        for listener in wanted:
+            if not listener.send(chunk):
+                self.leave(listener)
+
+
+def _written(events: Iterable[LiveEvent]) -> bytes:
+    return "".join(
+        f"id: {event.number}\nevent: {event.kind}\ndata: {event.data}\n\n" for event in events
+    ).encode()
+
+
+def _beginning(source: Source) -> bytes:
+    """What came since the event that the listener got last; for a new one, and for one that was
+    away too long, the number of the newest: it has to read the list by itself."""
+    asked = request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or ""
+    number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else None
+    missed = None if number is None else source.replay(number)
+    if missed is None:
+        kind = "hello" if number is None else "reset"
+        return _written([LiveEvent(source.latest(), kind, "{}")])
+    return _written(missed)
+
+
+def stream(name: str) -> Response:
+    """The answer of a view marked `live` and `unlimited`: events of one source. Open for ever in
+    the streaming process; in others only what is new, and when to come again."""
+    hub: Hub | None = extensions().get(_HUB)
+    source = sources[name]
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if hub is None:
+        pause = f"retry: {int(COME_AGAIN_SECONDS * 1000)}\n\n".encode()
+        return Response(pause + _beginning(source), 200, headers, "text/event-stream")
+    listener = hub.join(name)  # first, or what comes meanwhile would be missed
+    try:
+        first = b"retry: 2000\n\n" + _beginning(source)
+    except BaseException:
+        hub.leave(listener)
+        raise
+    answer = Response(listener.chunks(first), 200, headers, "text/event-stream")
+    answer.call_on_close(lambda: hub.leave(listener))
+    return answer
+
+
+def serve_live(app: Flask, most_listeners: int) -> None:
+    """Make this process the one that streams; before its first request."""
+    hub = Hub(app, most_listeners)
+    app.extensions[_HUB] = hub
+
+    @app.before_request
+    def refuse_all_else() -> None:
+        view = current_app.view_functions.get(request.endpoint or "")
+        if not getattr(view, LIVE, False):
+            abort(404)
+
+    hub.start()
