@@ -179,6 +179,8 @@ class TestRoutes:
             *("/admin/system/coupon", "/health", "/health/live", "/health/ready"),
             *("/api/system/health", "/api/system/version", "/openapi.json", "/docs"),
             *("/auth/telegram/webapp", "/auth/telegram/widget"),
+            *("/api/orders", "/api/orders/events", "/api/reviews"),
+            "/api/orders/<string(length=12):order_id>",
             "/telegram/webhook",
             "/api/webhook/cryptomus",
             *("/docs/assets/<path:filename>", "/static/<path:filename>"),

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
 from flask import url_for
 from markupsafe import Markup
 
-from manga_backend.kit.i18n import N_, gettext, left_to_right, local_time
+from manga_backend.kernel.backoffice.types import Bar, Chart
+from manga_backend.kit.i18n import (
+    N_,
+    gettext,
+    left_to_right,
+    local_day,
+    local_digits,
+    local_time,
+)
 
 WORDS: dict[str, str] = {
     # States
     "active": N_("Active"),
     "approved": N_("Approved"),
     "cancelled": N_("Cancelled"),
+    "closed_no_response": N_("Closed without an answer"),
+    "completed": N_("Completed"),
     "dead": N_("Given up"),
+    "deleted": N_("Deleted"),
+    "dismissed": N_("Dismissed"),
     "draft": N_("Draft"),
     "ended": N_("Ended"),
     "expired": N_("Expired"),
@@ -36,6 +50,7 @@ WORDS: dict[str, str] = {
     "sent": N_("Delivered"),
     "settled": N_("Settled"),
     "unreachable": N_("Unreachable"),
+    "upheld": N_("Upheld"),
     "voided": N_("Voided"),
     # Ways to pay, and what moves money
     "correction": N_("Correction"),
@@ -109,3 +124,23 @@ def written(name: str, value: Any) -> Any:
     if isinstance(value, StrEnum):
         return word_of(value)
     return left_to_right(value)
+
+
+def plain(value: int) -> str:
+    """A number in the reader's digits."""
+    return local_digits(str(value))
+
+
+def chart_of(
+    title: str,
+    days: Sequence[date],
+    values: Sequence[int],
+    total: str,
+    endpoint: str,
+    write: Callable[[int], str] = plain,
+) -> Chart:
+    """A value for each day, for the dashboard."""
+    bars = [
+        Bar(local_day(day), value, write(value)) for day, value in zip(days, values, strict=True)
+    ]
+    return Chart(title, bars, total, endpoint)

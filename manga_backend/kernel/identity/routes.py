@@ -167,7 +167,7 @@ def sign_in_by_init_data(body: dict[str, Any]) -> Any:
 @auth.response(200, schemas.TokensSchema)
 def sign_in_by_widget(query: dict[str, Any], fields: dict[str, str]) -> Any:
     """Sign in by the Login Widget's fields; each payload is good once. What comes of it counts for
-    the product in the query, `?product=urgent`, or for the first one."""
+    the product that the query names, or for the first one."""
     return webapp.sign_in_by_widget(fields, device(), query.get("product"))
 
 

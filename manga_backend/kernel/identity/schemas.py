@@ -64,7 +64,7 @@ class ProductSchema(Schema):
     product = ma.fields.String(
         validate=validate.Length(min=1, max=32),
         metadata={
-            "description": "What the session counts for, `urgent` say; the first product without.",
+            "description": "What the session counts for; without it the first that is on.",
         },
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from manga_backend.kernel.backoffice.types import Bar, Card, Chart
+from manga_backend.kernel.backoffice.messages import chart_of, plain
+from manga_backend.kernel.backoffice.types import Card, Chart
 from manga_backend.kernel.statistics import queries, schemas
 from manga_backend.kernel.statistics.types import Metric
-from manga_backend.kit.i18n import gettext, local_day, local_digits
+from manga_backend.kit.i18n import gettext, local_digits
 from manga_backend.kit.money import decimal_string
 
 
@@ -71,21 +71,9 @@ def charts() -> list[Chart]:
             return [found.get(label, 0) for found in by_label]
         return [sum(found.values()) for found in by_label]
 
-    def chart(
-        title: str, values: list[int], total: int, endpoint: str, write: Callable[[int], str]
-    ) -> Chart:
-        bars = [
-            Bar(local_day(day), value, write(value))
-            for day, value in zip(days, values, strict=True)
-        ]
-        return Chart(title, bars, write(total), endpoint)
-
-    def plain(value: int) -> str:
-        return local_digits(str(value))
-
     def of_count(title: str, metric: Metric, endpoint: str) -> Chart:
         values = sums(metric)
-        return chart(title, values, sum(values), endpoint, plain)
+        return chart_of(title, days, values, plain(sum(values)), endpoint)
 
     decisions, waited = sums(Metric.DECISIONS), sums(Metric.DECISION_SECONDS)
     minutes = [seconds // (60 * max(1, n)) for n, seconds in zip(decisions, waited, strict=True)]
@@ -94,19 +82,20 @@ def charts() -> list[Chart]:
     return [
         of_count(gettext("New users"), Metric.USERS, "panel_users.index_view"),
         *(
-            chart(
+            chart_of(
                 gettext("Revenue, %(currency)s", currency=currency),
+                days,
                 sums(Metric.REVENUE, currency),
-                sum(sums(Metric.REVENUE, currency)),
+                _money(currency, sum(sums(Metric.REVENUE, currency))),
                 "panel_payments.index_view",
                 partial(_money, currency),
             )
             for currency in currencies
         ),
         of_count(gettext("Decisions"), Metric.DECISIONS, "panel_desk.index"),
-        chart(
+        chart_of(
             gettext("Minutes to a decision, on average"),
-            *(minutes, on_average, "panel_desk.index", plain),
+            *(days, minutes, plain(on_average), "panel_desk.index"),
         ),
         of_count(
             gettext("Messages not delivered"), Metric.GIVEN_UP, "panel_notifications.index_view"

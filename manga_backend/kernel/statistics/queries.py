@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -41,7 +42,7 @@ def totals() -> dict[Metric, dict[str, int]]:
     return found
 
 
-def by_day(days: list[date]) -> Daily:
+def by_day(days: list[date], metrics: Collection[Metric] = DAILY) -> Daily:
     """What happened on each of these local days, by one statement over their half hours."""
     zone = settings(CoreSettings).timezone
     borders = [(n, *day_slots(day, zone)) for n, day in enumerate(days)]
@@ -51,7 +52,7 @@ def by_day(days: list[date]) -> Daily:
     statement = (
         select(local.c.number, bucket.metric, bucket.label, func.sum(bucket.value).label("value"))
         .join(local, (bucket.slot >= local.c.first) & (bucket.slot < local.c.last))
-        .where(bucket.metric.in_(DAILY))
+        .where(bucket.metric.in_(metrics))
         .group_by(local.c.number, bucket.metric, bucket.label)
     )
     found: Daily = {day: defaultdict(dict) for day in days}

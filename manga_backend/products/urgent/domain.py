@@ -20,7 +20,7 @@ _SPACE = re.compile(r"\s+")
 _PHONE = re.compile(r"\+?[\d\s().-]{5,24}", re.ASCII)
 _NAME = re.compile(r"@[A-Za-z]\w{3,31}", re.ASCII)
 _WORD = re.compile(r"\w+")
-MAX_WORDS, LONG_WORD = 10, 5
+MAX_WORDS, SHORT_WORD = 10, 4
 
 
 class Timed(Protocol):
@@ -94,9 +94,9 @@ def is_contact(text: str) -> bool:
 
 def stems_of(search: str) -> list[str]:
     """How the words that are looked for begin, without anything that an index takes for an
-    operator: of longer words all but two letters, since endings change."""
+    operator. Of longer words the last letter or two are left out, since endings change."""
     words = _WORD.findall(search)[:MAX_WORDS]
-    return [word[:-2] if len(word) > LONG_WORD else word for word in words]
+    return [word[: len(word) - min(2, max(0, len(word) - SHORT_WORD))] for word in words]
 
 
 def average(total: int, count: int) -> float | None:

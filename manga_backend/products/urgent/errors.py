@@ -124,11 +124,11 @@ class AlreadyComplained(DomainError):
     detail = N_("You have complained about this order already.")
 
 
-class ComplaintNotOpen(DomainError):
+class ComplaintNotPending(DomainError):
     """It was decided before."""
 
     status = 409
-    code = "complaint_not_open"
+    code = "complaint_not_pending"
     detail = N_("This complaint has been decided already.")
 
 

@@ -68,9 +68,9 @@ def _description(**more: Any) -> Prose:
     return Prose(validate=validate.Length(min=10, max=2000), metadata=meta, **more)
 
 
-def _person_id(description: str, **more: Any) -> ma.fields.Integer:
+def _person_id(description: str, *, strict: bool = True, **more: Any) -> ma.fields.Integer:
     return ma.fields.Integer(
-        strict=True,
+        strict=strict,
         validate=validate.Range(min=1, max=MAX_TELEGRAM_ID),
         metadata={"description": description, "example": 700123},
         **more,
@@ -280,7 +280,7 @@ class UrgentNewComplaintSchema(Lenient):
 
 class UrgentReviewQuerySchema(Lenient):
     rating = ma.fields.Integer(validate=validate.Range(min=1, max=5))
-    executor_id = _person_id("Whose reviews.")
+    executor_id = _person_id("Whose reviews.", strict=False)
 
 
 class UrgentReviewSchema(ma.Schema):
@@ -299,7 +299,7 @@ class UrgentComplaintSchema(ma.Schema):
     order_id = ma.fields.String(required=True)
     reason = ma.fields.String(required=True)
     comment = ma.fields.String(required=True, allow_none=True)
-    status = ma.fields.String(required=True, metadata={"example": "open"})
+    status = ma.fields.String(required=True, metadata={"example": "pending"})
     created_at = Moment(required=True)
 
 

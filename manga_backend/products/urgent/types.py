@@ -54,9 +54,9 @@ class RechargeMethod(StrEnum):
 
 
 class ComplaintStatus(StrEnum):
-    """open → upheld | dismissed, once."""
+    """pending → upheld | dismissed, once."""
 
-    OPEN = "open"
+    PENDING = "pending"
     UPHELD = "upheld"
     DISMISSED = "dismissed"
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from manga_backend.kernel.approvals.service.asking import subjects
+from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.backoffice.service import cards, charts
 from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.identity.types import Door
 from manga_backend.kernel.money.ledger.service import styles
 from manga_backend.kernel.money.ledger.types import TransferKind, WalletStyle
+from manga_backend.kernel.operations.service import changeable
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
-from manga_backend.kit.i18n import N_
+from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.jobs import schedules
 from manga_backend.kit.live import sources
 from manga_backend.kit.principal import grants
-from manga_backend.products.urgent import bot, jobs, messages, permissions, routes, runner
+from manga_backend.products.urgent import admin, bot, jobs, messages, permissions, routes, runner
+from manga_backend.products.urgent.models import Complaint, Order, Review, Take
 from manga_backend.products.urgent.service.reviews import APPROVAL_KIND, ComplaintSubject
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT
 
@@ -28,6 +32,16 @@ GRANTS = {
     permissions.WRITE_REVIEWS: "user",
     permissions.READ_ORDERS: "support",
     permissions.MODERATE_REVIEWS: "admin",
+}
+VIEWS = (
+    (admin.OrdersView, Order, "orders", N_("Urgent orders")),
+    (admin.TakesView, Take, "takes", N_("Contacts sold")),
+    (admin.ReviewsView, Review, "reviews", N_("Reviews")),
+    (admin.ComplaintsView, Complaint, "complaints", N_("Complaints")),
+)
+CHANGEABLE = {
+    "RUB_PER_STAR": N_("Rubles for one Telegram Star"),
+    "RUB_PER_USDT": N_("Rubles for one USDT"),
 }
 
 
@@ -46,6 +60,12 @@ def init_app(app: App) -> None:
     presses.register(app, messages.ANSWER_PRESS, bot.answered)
     presses.register(app, messages.DONE_PRESS, bot.done)
     presses.register(app, messages.CLOSE_PRESS, bot.close)
+    cards.register(app, permissions.READ_ORDERS, admin.cards)
+    charts.register(app, permissions.READ_ORDERS, admin.charts)
+    for view, model, name, title in VIEWS:
+        add_view(app, view(model, gettext_lazy(title), f"panel_urgent_{name}"))
+    for setting, meaning in CHANGEABLE.items():
+        changeable.register(app, setting, meaning)
     sources.register(app, runner.SOURCE, runner.OrderFeed())
     for blueprint in (routes.orders, routes.users, routes.balance, routes.words):
         app.api.register_blueprint(blueprint)

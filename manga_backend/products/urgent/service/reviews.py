@@ -20,7 +20,7 @@ from manga_backend.products.urgent.domain import average, status_at
 from manga_backend.products.urgent.errors import (
     AlreadyComplained,
     AlreadyReviewed,
-    ComplaintNotOpen,
+    ComplaintNotPending,
     NotAnExecutor,
 )
 from manga_backend.products.urgent.models import Complaint, Order, Review
@@ -84,7 +84,7 @@ def complain(executor_id: int, order_id: str, reason: str, comment: str | None) 
         executor_id=executor_id,
         reason=reason,
         comment=comment,
-        status=ComplaintStatus.OPEN,
+        status=ComplaintStatus.PENDING,
         created_at=clock.now(),
     )
     session().add(complaint)
@@ -122,7 +122,7 @@ class ComplaintSubject:
 
     def approve(self, subject_id: str, actor: Actor, option: str | None = None) -> None:
         """The executor is right: the money goes back, if it has not gone back already.
-        ComplaintNotOpen. Locks the order."""
+        ComplaintNotPending. Locks the order."""
         complaint = self._decide(subject_id, ComplaintStatus.UPHELD, None)
         order = lock_order(complaint.order_id)
         take = queries.find_take(order.id, complaint.executor_id)
@@ -132,7 +132,7 @@ class ComplaintSubject:
             _tell_decided(complaint, order, messages.COMPLAINT_UPHELD)
 
     def reject(self, subject_id: str, actor: Actor, reason: str | None) -> None:
-        """The order was as it should be. ComplaintNotOpen."""
+        """The order was as it should be. ComplaintNotPending."""
         complaint = self._decide(subject_id, ComplaintStatus.DISMISSED, reason)
         order = queries.get_order(complaint.order_id)
         _tell_decided(complaint, order, messages.COMPLAINT_DISMISSED)
@@ -141,12 +141,12 @@ class ComplaintSubject:
     def _decide(subject_id: str, to: ComplaintStatus, note: str | None) -> Complaint:
         done = session().execute(
             update(Complaint)
-            .where(Complaint.id == int(subject_id), Complaint.status == ComplaintStatus.OPEN)
+            .where(Complaint.id == int(subject_id), Complaint.status == ComplaintStatus.PENDING)
             .values(status=to, note=note, decided_at=clock.now())
             .execution_options(synchronize_session=False)
         )
         if not done.rowcount:  # type: ignore[attr-defined]
-            raise ComplaintNotOpen
+            raise ComplaintNotPending
         return session().get_one(Complaint, int(subject_id), populate_existing=True)
 
 

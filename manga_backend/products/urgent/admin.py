@@ -1,0 +1,266 @@
+"""Orders, takes, reviews and complaints in the panel, and the dashboard's numbers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from flask import redirect, request, url_for
+from flask_admin import expose
+from markupsafe import Markup
+from sqlalchemy import Select, func, select
+
+from manga_backend.kernel.backoffice.admin import (
+    ListView,
+    act,
+    actor,
+    current_visitor,
+    require_right,
+    tell,
+)
+from manga_backend.kernel.backoffice.messages import chart_of, plain, written
+from manga_backend.kernel.backoffice.types import Card, Chart, Person
+from manga_backend.kernel.statistics import queries as statistics
+from manga_backend.kernel.statistics.types import Metric
+from manga_backend.kit.db import MAX_ID, session
+from manga_backend.kit.i18n import gettext, left_to_right
+from manga_backend.kit.money import Money
+from manga_backend.products.urgent import messages, queries
+from manga_backend.products.urgent.models import Complaint, Order, Review, Take
+from manga_backend.products.urgent.permissions import MODERATE_REVIEWS, READ_ORDERS
+from manga_backend.products.urgent.service import reviews
+from manga_backend.products.urgent.types import CURRENCY, OrderFilter, OrderStatus
+
+DAYS = 30
+MAX_REASON = 500
+
+
+def _user(name: str) -> Callable[[Any], Any]:
+    """A column that holds a user, as a link to their page."""
+    return lambda row: written("user_id", getattr(row, name)) if getattr(row, name) else "—"
+
+
+def _order(row: Any) -> Any:
+    page = url_for("panel_urgent_orders.details_view", id=row.order_id)
+    return Markup('<a href="{}" dir="ltr">{}</a>').format(page, row.order_id)
+
+
+def _price(row: Take) -> Any:
+    return left_to_right(Money(row.price, CURRENCY).with_currency)
+
+
+class OrdersView(ListView):
+    """What clients asked for."""
+
+    permission = READ_ORDERS
+    group = "sale"
+    place = 10
+    user_columns = ("created_at", "category", "city", "status", "executors_count")
+    column_list = (
+        *("created_at", "category", "city", "status", "executors_count", "client_id"),
+        "description",
+    )
+    column_default_sort = ("created_at", True)
+    column_sortable_list = ("created_at",)
+    column_searchable_list = ("id",)
+    column_filters = ("status", "category_key", "city_key", "client_id")
+    column_details_list = (
+        *("id", "created_at", "expires_at", "client_id", "category", "city", "description"),
+        *("contact", "status", "executors_count", "first_taken_at", "answered_at"),
+        "completed_by",
+    )
+    writers = {"client_id": _user("client_id"), "completed_by": _user("completed_by")}
+    exact = {"id": lambda text: text if len(text) == 12 else None}
+
+    def of_user(self, user: Person) -> Select[Any]:
+        return select(Order).where(Order.client_id == user.id)
+
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        return {"client_id": user.id}
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("ID"),
+            "created_at": gettext("Posted"),
+            "expires_at": gettext("Until"),
+            "client_id": gettext("Client"),
+            "category": gettext("Category"),
+            "category_key": gettext("Category"),
+            "city": gettext("City"),
+            "city_key": gettext("City"),
+            "description": gettext("What for"),
+            "contact": gettext("Contact"),
+            "status": gettext("Status"),
+            "executors_count": gettext("Executors"),
+            "first_taken_at": gettext("First taken"),
+            "answered_at": gettext("Answered"),
+            "completed_by": gettext("Done by"),
+        }
+
+
+class TakesView(ListView):
+    """Who paid for which contact, and who got it back."""
+
+    permission = READ_ORDERS
+    group = "sale"
+    place = 11
+    user_columns = ("taken_at", "order_id", "price", "answered_at", "refunded_at")
+    column_list = ("taken_at", "order_id", "executor_id", "price", "answered_at", "refunded_at")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("taken_at",)
+    column_searchable_list = ("order_id",)
+    column_filters = ("executor_id", "order_id")
+    column_details_list = ("id", *column_list)
+    writers = {"executor_id": _user("executor_id"), "order_id": _order, "price": _price}
+
+    def of_user(self, user: Person) -> Select[Any]:
+        return select(Take).where(Take.executor_id == user.id)
+
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        return {"executor_id": user.id}
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("Number"),
+            "taken_at": gettext("Taken"),
+            "order_id": gettext("Order"),
+            "executor_id": gettext("Executor"),
+            "price": gettext("Price"),
+            "answered_at": gettext("Answered"),
+            "refunded_at": gettext("Refunded"),
+        }
+
+
+class ReviewsView(ListView):
+    """What clients say; a hidden review is seen by nobody and counts for nothing."""
+
+    permission = READ_ORDERS
+    group = "sale"
+    place = 12
+    user_columns = ("created_at", "rating", "comment", "order_id", "hidden_at")
+    column_list = ("created_at", "rating", "comment", "executor_id", "client_id", "hidden_at")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("created_at", "rating")
+    column_searchable_list = ("comment",)
+    column_filters = ("rating", "executor_id", "client_id")
+    column_details_list = ("id", "order_id", *column_list, "hidden_reason")
+    writers = {
+        "executor_id": _user("executor_id"),
+        "client_id": _user("client_id"),
+        "order_id": _order,
+    }
+    details_template = "backoffice/review.html"
+
+    def of_user(self, user: Person) -> Select[Any]:
+        return select(Review).where(Review.executor_id == user.id)
+
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        return {"executor_id": user.id}
+
+    def render(self, template: str, **kwargs: Any) -> Any:
+        kwargs["may_moderate"] = current_visitor().can(MODERATE_REVIEWS)
+        return super().render(template, **kwargs)
+
+    @expose(f"/hide/<int(max={MAX_ID}):review_id>", methods=("POST",))
+    def hide(self, review_id: int) -> Any:
+        require_right(MODERATE_REVIEWS)
+        reason = request.form.get("reason", "").strip()[:MAX_REASON]
+        if reason:
+            act(lambda: reviews.hide_review(review_id, actor(), reason))
+        else:
+            tell(gettext("A reason is needed."), "error")
+        return redirect(url_for(".details_view", id=review_id))
+
+    @expose(f"/show/<int(max={MAX_ID}):review_id>", methods=("POST",))
+    def show(self, review_id: int) -> Any:
+        require_right(MODERATE_REVIEWS)
+        act(lambda: reviews.show_review(review_id, actor()))
+        return redirect(url_for(".details_view", id=review_id))
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("Number"),
+            "created_at": gettext("Written"),
+            "rating": gettext("Rating"),
+            "comment": gettext("Comment"),
+            "executor_id": gettext("Executor"),
+            "client_id": gettext("Client"),
+            "order_id": gettext("Order"),
+            "hidden_at": gettext("Hidden"),
+            "hidden_reason": gettext("Reason"),
+        }
+
+
+class ComplaintsView(ListView):
+    """What executors complain about; decisions are made at the desk."""
+
+    permission = READ_ORDERS
+    group = "sale"
+    place = 13
+    user_columns = ("created_at", "reason", "status", "order_id", "note")
+    column_list = ("created_at", "reason", "status", "order_id", "executor_id", "decided_at")
+    column_default_sort = ("id", True)
+    column_sortable_list = ("created_at",)
+    column_searchable_list = ("reason", "comment")
+    column_filters = ("status", "executor_id")
+    column_details_list = ("id", *column_list, "comment", "note")
+    writers = {"executor_id": _user("executor_id"), "order_id": _order}
+
+    def of_user(self, user: Person) -> Select[Any]:
+        return select(Complaint).where(Complaint.executor_id == user.id)
+
+    def user_filters(self, user: Person) -> dict[str, Any]:
+        return {"executor_id": user.id}
+
+    @property
+    def column_labels(self) -> dict[str, str]:
+        """Headings in the reader's language."""
+        return {
+            "id": gettext("Number"),
+            "created_at": gettext("Written"),
+            "reason": gettext("Reason"),
+            "comment": gettext("Comment"),
+            "status": gettext("Status"),
+            "order_id": gettext("Order"),
+            "executor_id": gettext("Executor"),
+            "decided_at": gettext("Decided"),
+            "note": gettext("What the admin said"),
+        }
+
+
+def cards() -> list[Card]:
+    """How many can be taken now."""
+    open_orders = queries.public_orders(OrderFilter()).order_by(None).subquery()
+    count = session().scalar(select(func.count()).select_from(open_orders)) or 0
+    return [Card(gettext("Active orders"), plain(count), "panel_urgent_orders.index_view")]
+
+
+def charts() -> list[Chart]:
+    """The last DAYS days: orders, contacts sold, and how many of a hundred orders were done."""
+    today = statistics.today()
+    days = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
+    daily = statistics.by_day(days, (Metric.FACTS,))
+
+    def counted(label: str) -> list[int]:
+        return [daily[day][Metric.FACTS].get(label, 0) for day in days]
+
+    posted, taken = counted(messages.POSTED), counted(messages.TAKEN)
+    done = counted(messages.FACT_OF_STATUS[OrderStatus.COMPLETED])
+    rates = [100 * d // max(1, p) for d, p in zip(done, posted, strict=True)]
+    page = "panel_urgent_orders.index_view"
+    total_rate = 100 * sum(done) // max(1, sum(posted))
+    return [
+        chart_of(gettext("Orders posted"), days, posted, plain(sum(posted)), page),
+        chart_of(
+            gettext("Contacts sold"),
+            *(days, taken, plain(sum(taken)), "panel_urgent_takes.index_view"),
+        ),
+        chart_of(gettext("Orders done, of a hundred"), days, rates, plain(total_rate), page),
+    ]
