@@ -201,7 +201,7 @@ class Blueprint(SmorestBlueprint):
         access, is_unlimited = info.get("access", ("public", False))
         for error in info.get("refuses", ()):
             refused.add(error.status, error.code, error.detail)
-        if "arguments" in info or "pagination" in info:
+        if {"arguments", "pagination", "idempotent"} & info.keys():
             refused.add(400, InvalidInput.code, InvalidInput.detail)
         if doc.get("requestBody"):
             refused.add(400, "malformed", "The body is not JSON.")

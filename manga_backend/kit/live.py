@@ -35,6 +35,13 @@ SIGN_OF_LIFE_SECONDS = 15.0
 MOST_WAITING = 200
 """Events that a slow listener may be behind before it is sent away, to come again."""
 
+EVENT = {
+    "type": "object",
+    "description": "Of each event (WHATWG, server-sent events); `data` is JSON.",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
+"""For the API document."""
+
 LIVE = "_live"
 _HUB = "kit.live.hub"
 

@@ -11,6 +11,7 @@ import pytest
 from manga_backend.app import create_app
 from manga_backend.kernel.identity.service.accounts import register
 from manga_backend.kernel.identity.types import Role
+from manga_backend.kit import clock
 from manga_backend.kit.db import transaction
 from tests.conftest import migrate
 from tests.deployment.processes import Process
@@ -74,9 +75,10 @@ def start(tmp_path: Path) -> Iterator[Callable[[type[Process], dict[str, str]], 
 def make_admin(settings: dict[str, str]) -> Callable[..., None]:
     """Open an account of role admin, or another, on the deployment's database."""
 
-    def make(username: str, role: Role = Role.ADMIN) -> None:
+    def make(username: str, role: Role = Role.ADMIN, telegram_id: int | None = None) -> None:
         app = create_app(settings)
         with app.app_context(), transaction():
-            register(username, PASSWORD, None, role=role)
+            user = register(username, PASSWORD, telegram_id, role=role)
+            user.telegram_verified_at = clock.now() if telegram_id else None
 
     return make

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,6 +142,28 @@ class Worker(Process):
                 return
             time.sleep(0.1)
         raise AssertionError(f"the worker is not ready: {self.log.read_text()[-3000:]}")
+
+
+class Live(Process):
+    """`flask --app wsgi live`"""
+
+    def __init__(self, settings: dict[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "live"]
+        super().__init__(command, {**settings, "LIVE_BIND": f"127.0.0.1:{self.port}"}, log)
+
+    def start(self) -> None:
+        super().start()
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not ready: {self.log.read_text()[-3000:]}")
 
 
 def eventually(check: Any, within: float = 15.0, every: float = 0.1) -> Any:

@@ -58,7 +58,7 @@ def web(settings: dict[str, str], start: Any) -> Web:
 @pytest.mark.timeout(200)
 class TestFuzz:
     def test_as_an_admin(self, web: Web, tmp_path: Path, make_admin: Any) -> None:
-        make_admin("boss")
+        make_admin("boss", telegram_id=700_001)
         body = {"username": "boss", "password": PASSWORD}
         token = web.call("POST", "/auth/login", json=body).json()["access_token"]
         excluded = [part for path in ENDING for part in ("--exclude-path", path)]

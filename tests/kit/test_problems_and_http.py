@@ -204,7 +204,13 @@ def a_method(rule: Rule) -> str:
 
 def sample_values(rule: Rule) -> dict[str, Any]:
     kinds = {"UUIDConverter": "00000000-0000-7000-8000-000000000000", "IntegerConverter": 1}
-    return {name: kinds.get(type(c).__name__, "csv") for name, c in rule._converters.items()}
+    found = {name: kinds.get(type(c).__name__, "csv") for name, c in rule._converters.items()}
+    return found | ({"order_id": ORDER} if "order_id" in found else {})
+
+
+ORDER = "A" * 12
+NOBODYS = f"/api/orders/{ORDER}"
+"""Anyone may ask for an order, and there is none with this id."""
 
 
 class TestTrailingSlash:
@@ -215,7 +221,8 @@ class TestTrailingSlash:
             headers = {"X-Request-ID": "same"}
             one = fresh.client().open(path, method=method, headers=headers)
             two = fresh.client().open(other, method=method, headers=headers)
-            assert two.status_code == one.status_code != 404, (method, other)
+            assert two.status_code == one.status_code, (method, other)
+            assert two.status_code != 404 or path == NOBODYS, (method, other)
             assert two.status_code not in (301, 307, 308), (method, other)
             assert two.headers.get("Location", "").partition("?")[0] not in (path, other)
 

@@ -28,7 +28,7 @@ from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.idempotency import REFUSALS, idempotent
-from manga_backend.kit.live import TooManyListeners, live, stream
+from manga_backend.kit.live import EVENT, TooManyListeners, live, stream
 from manga_backend.kit.money import decimal_string
 from manga_backend.kit.principal import (
     Principal,
@@ -179,7 +179,7 @@ def list_orders(query: dict[str, Any], pagination_parameters: PaginationParamete
 @public
 @orders.refuses(TooManyListeners)
 @orders.arguments(schemas.UrgentEventsQuerySchema, location="query")
-@orders.response(200, {"type": "string"}, content_type="text/event-stream")
+@orders.response(200, EVENT, content_type="text/event-stream")
 def listen(query: dict[str, Any]) -> Any:
     """Changes of the public list as server-sent events: `order` with the order as it is now,
     `hello` at the beginning, `reset` for who was away too long and has to read the list anew."""

@@ -34,7 +34,7 @@ class TestDashboard:
             ("Messages not delivered", "0"),
         ):
             assert f'aria-label="{title}: {value}"' in page
-        assert page.count("<rect") == 5 * 30
+        assert page.count("<rect") == 8 * 30  # three of them are urgent orders'
 
     def test_counts_what_could_not_be_delivered(self, api: Api) -> None:
         decide(api.app, submit(api.app, api.user_id(make_reader(api))), Decision.APPROVE)

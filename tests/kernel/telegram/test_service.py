@@ -153,7 +153,10 @@ class TestHandleUpdate:
         update = pressed(f"{WORD}:1")
         store(app, update)
         answer = handle(app, update)
-        assert answer == service.Answer(update["callback_query"]["id"], "heard 1")
+        assert answer == service.Answer(
+            "answerCallbackQuery",
+            {"callback_query_id": update["callback_query"]["id"], "text": "heard 1"},
+        )
         assert stored(app, update).handled_at is not None
 
     def test_20_threads_handle_it_once(self, pg_app: App) -> None:
@@ -185,7 +188,7 @@ class TestHandleUpdate:
         store(app, update)
         answer = handle(app, update)
         assert answer is not None
-        assert answer.text == "No."
+        assert answer.params["text"] == "No."
         assert replies(app, chat) == []
         assert (waiting(app), stored(app, update).attempts) == ([], 0)
 
@@ -256,7 +259,7 @@ class TestHandleUpdate:
         store(app, update)
         answer = handle(app, update)
         assert answer is not None
-        assert len(answer.text) == 200
+        assert len(answer.params["text"]) == 200
 
 
 class TestCommands:

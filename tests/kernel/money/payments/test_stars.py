@@ -111,7 +111,7 @@ class TestPaying:
         executor, _ = paid(api)
         again = link(executor)
         with time_machine.travel(clock.now() + timedelta(minutes=61)):
-            assert pay(api, again, executor.telegram_id).startswith("This invoice")
+            assert pay(api, again, executor.telegram_id).startswith("Этот счёт")
             with api.app.app_context():
                 jobs.expire()
         states = sorted(payment.status.value for payment in rows(api.app, Payment))
