@@ -153,7 +153,12 @@ def test_it_serves_nothing_else_and_no_more_than_it_may(
 
 
 @pytest.mark.soak
-def test_a_thousand_listen(settings: dict[str, str], start: Start, post: Callable[[], str]) -> None:
+def test_a_thousand_listen(
+    settings: dict[str, str],
+    start: Start,
+    post: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     live: Live = start(Live, settings)

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from manga_backend.app import create_app
 from manga_backend.kernel.identity.types import Role
 from tests.deployment.processes import Web
 from tests.deployment.test_panel_browser import Browser, Watched, browser
 from tests.deployment.test_workers import sign_up, submit
-from tests.support import PASSWORD
+from tests.products.urgent.factories import executor, person
+from tests.standins.telegram import BotApiStandIn
+from tests.support import PASSWORD, Api
 
 __all__ = ["browser"]
 
@@ -29,15 +32,28 @@ PAGES = (
         "runs/",
     ),
     *("audit/", "audit/details/?id=1"),
+    *("urgent-orders/", "urgent-takes/", "urgent-complaints/"),
+    *("urgent-reviews/", "urgent-reviews/details/?id=1"),
 )
 GRAVE = {"serious", "critical"}
 
 
 @pytest.fixture
 def web(settings: dict[str, str], start: Any) -> Web:
-    """With a user, payments and messages in it."""
+    """In Persian."""
     found: Web = start(Web, {**settings, "WEB_CONCURRENCY": "1", "DEFAULT_LANGUAGE": "fa"})
     return found
+
+
+def take_an_order(settings: dict[str, str], telegram: BotApiStandIn) -> str:
+    """Rated and complained about; its id."""
+    api = Api(create_app(settings), telegram)
+    client, taker = person(api, "Анна"), executor(api, "Борис")
+    order = str(client.order()["id"])
+    assert taker.take(order).status_code == 200
+    client.post("/api/reviews/client", {"order_id": order, "rating": 4, "comment": "Быстро"})
+    taker.post("/api/reviews/executor", {"order_id": order, "reason": "Дверь не открыли"})
+    return order
 
 
 @pytest.mark.parametrize(
@@ -46,9 +62,17 @@ def web(settings: dict[str, str], start: Any) -> Web:
     ids=["fa-desktop", "fa-phone-dark", "en-desktop-dark", "en-phone"],
 )
 def test_no_page_has_a_grave_fault(
-    browser: Browser, web: Web, make_admin: Any, language: str, width: int, dark: bool
+    browser: Browser,
+    web: Web,
+    make_admin: Any,
+    settings: dict[str, str],
+    telegram: BotApiStandIn,
+    language: str,
+    width: int,
+    dark: bool,
 ) -> None:
     make_admin("boss", Role.SUPERUSER)
+    order = take_an_order(settings, telegram)
     token = sign_up(web, 810002)
     submit(web, token)
     watched = Watched(browser, web, width)
@@ -64,7 +88,7 @@ def test_no_page_has_a_grave_fault(
         page.evaluate("document.querySelector('.panel-account details').open = true")
         page.evaluate(f"document.querySelector('button[value={language}]').click()")
         page.wait_for_selector(f"html[lang={language}]")
-    for path in PAGES:
+    for path in (*PAGES, f"urgent-orders/details/?id={order}"):
         answer = page.goto(f"{web.url}/admin/{path}")
         assert answer is not None
         assert answer.status == 200, path

@@ -48,6 +48,14 @@ class Asker(Protocol):
         """What people call the account."""
 
     @property
+    def first_name(self) -> str | None:
+        """As Telegram told it."""
+
+    @property
+    def telegram_username(self) -> str | None:
+        """The same."""
+
+    @property
     def telegram_id(self) -> int | None:
         """A claim, as long as it is not verified."""
 

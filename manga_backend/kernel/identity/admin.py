@@ -255,14 +255,22 @@ class UsersView(ListView):
     permission = READ_USERS
     group = "people"
     place = 1
-    column_list = ("username", "telegram_id", "role", "created_at", "banned_at")
+    column_list = ("username", "first_name", "telegram_id", "role", "created_at", "banned_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "banned_at")
-    column_searchable_list = ("username_key", "phone", "telegram_id")
+    column_searchable_list = ("username_key", "phone", "telegram_id", "telegram_username")
     column_filters = ("role",)
     column_details_list = (
         *("public_id", "username", "role", "language", "telegram_id", "telegram_verified_at"),
-        *("phone", "phone_verified_at", "created_at", "banned_at", "ban_reason"),
+        *(
+            "first_name",
+            "telegram_username",
+            "phone",
+            "phone_verified_at",
+            "created_at",
+            "banned_at",
+            "ban_reason",
+        ),
     )
     details_template = "backoffice/user.html"
 
@@ -273,6 +281,8 @@ class UsersView(ListView):
             "username": gettext("Username"),
             "username_key": gettext("Username"),
             "public_id": gettext("ID"),
+            "first_name": gettext("Name"),
+            "telegram_username": gettext("Name on Telegram"),
             "telegram_id": gettext("Telegram ID"),
             "telegram_verified_at": gettext("Telegram verified"),
             "phone": gettext("Phone"),

@@ -78,7 +78,7 @@ def users(command: Command) -> Message:
         newest = queries.list_newest_users(NEWEST)
         totals = queries.count_users()
         return Message(render("messages/users.html", language(), newest=newest, totals=totals))
-    user = queries.get_user_by_username(command.argument.removeprefix("@"))
+    user = queries.get_user_called(command.argument.removeprefix("@"))
     words = None
     if user.telegram_id is not None:
         words = gettext(REACHABILITY_WORDS[find_reachability(user.telegram_id)])

@@ -17,6 +17,8 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import CoreSettings, settings
 
+MOST_DIGITS = 17
+"""More than any Telegram id has."""
 ADMIN_ROLES = tuple(role for role in Role if role.rank >= Role.ADMIN.rank)
 
 
@@ -96,9 +98,19 @@ def find_user_by_username(username: str) -> User | None:
     return session().scalar(select(User).where(User.username_key == username_key(username)))
 
 
-def get_user_by_username(username: str) -> User:
-    """Without regard to case; UserNotFound."""
-    user = find_user_by_username(username)
+def find_user_called(name: str) -> User | None:
+    """By what admins type: a username, or the Telegram id that an account has proved, with or
+    without the `telegram:` of its label."""
+    user = find_user_by_username(name)
+    number = name.removeprefix("telegram:")
+    if user is None and number.isascii() and number.isdecimal() and len(number) < MOST_DIGITS:
+        return find_user_by_verified_telegram_id(int(number))
+    return user
+
+
+def get_user_called(name: str) -> User:
+    """The same; UserNotFound."""
+    user = find_user_called(name)
     if user is None:
         raise UserNotFound
     return user

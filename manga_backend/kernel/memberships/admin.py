@@ -18,7 +18,7 @@ from manga_backend.kernel.backoffice.admin import (
     require_right,
     tell,
 )
-from manga_backend.kernel.identity.queries import find_user_by_username
+from manga_backend.kernel.identity.queries import find_user_called
 from manga_backend.kernel.memberships import queries, service
 from manga_backend.kernel.memberships.models import Plan
 from manga_backend.kernel.memberships.permissions import CHANGE_PLANS, GIVE_DAYS, READ_PLANS
@@ -88,7 +88,7 @@ class GiveDaysView(PanelView):
         if request.method == "POST":
             self._give()
             return redirect(url_for(".index", username=request.form.get("username", "")))
-        user = find_user_by_username(request.args.get("username", ""))
+        user = find_user_called(request.args.get("username", ""))
         return self.render(
             "backoffice/give_days.html",
             user=user,
@@ -99,7 +99,7 @@ class GiveDaysView(PanelView):
     @staticmethod
     def _give() -> None:
         require_proof(GIVE_DAYS)
-        user = find_user_by_username(request.form.get("username", ""))
+        user = find_user_called(request.form.get("username", ""))
         days = whole_number("days", -MAX_DAYS, MAX_DAYS)
         reason = _note("reason")
         products = {plan.product for plan in queries.list_plans()}

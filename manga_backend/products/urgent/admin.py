@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sqlalchemy import Select, func, select
 
 from manga_backend.kernel.backoffice.admin import (
+    EqualTo,
     ListView,
     act,
     actor,
@@ -27,6 +28,7 @@ from manga_backend.kit.db import MAX_ID, session
 from manga_backend.kit.i18n import gettext, left_to_right
 from manga_backend.kit.money import Money
 from manga_backend.products.urgent import messages, queries
+from manga_backend.products.urgent.domain import key_of
 from manga_backend.products.urgent.models import Complaint, Order, Review, Take
 from manga_backend.products.urgent.permissions import MODERATE_REVIEWS, READ_ORDERS
 from manga_backend.products.urgent.service import reviews
@@ -48,6 +50,13 @@ def _order(row: Any) -> Any:
 
 def _price(row: Take) -> Any:
     return left_to_right(Money(row.price, CURRENCY).with_currency)
+
+
+class SameName(EqualTo):
+    """A category or a city, as it is compared."""
+
+    def clean(self, value: str) -> Any:
+        return key_of(value)
 
 
 class OrdersView(ListView):
@@ -73,6 +82,10 @@ class OrdersView(ListView):
     writers = {"client_id": _user("client_id"), "completed_by": _user("completed_by")}
     exact = {"id": lambda text: text if len(text) == 12 else None}
 
+    def scaffold_filters(self, name: str) -> list[EqualTo]:
+        kind = SameName if name.endswith("_key") else EqualTo
+        return [kind(getattr(Order, name), name)]
+
     def of_user(self, user: Person) -> Select[Any]:
         return select(Order).where(Order.client_id == user.id)
 
@@ -84,7 +97,7 @@ class OrdersView(ListView):
         """Headings in the reader's language."""
         return {
             "id": gettext("ID"),
-            "created_at": gettext("Posted"),
+            "created_at": gettext("Created"),
             "expires_at": gettext("Until"),
             "client_id": gettext("Client"),
             "category": gettext("Category"),

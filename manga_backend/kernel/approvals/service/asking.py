@@ -176,6 +176,9 @@ def about_user(user: Asker) -> list[Fact]:
     if user.telegram_id is not None and user.telegram_verified_at is None:
         telegram += " " + gettext("(not verified)")
     facts = [Fact(gettext("Username"), user.label), Fact(gettext("Telegram ID"), telegram)]
+    if user.first_name or user.telegram_username:
+        at = f"@{user.telegram_username}" if user.telegram_username else ""
+        facts.append(Fact(gettext("Name"), f"{user.first_name or ''} {at}".strip()))
     if user.banned_at is not None:
         facts.append(Fact(gettext("Banned"), local_time(user.banned_at)))
     return facts

@@ -18,7 +18,7 @@ from manga_backend.kernel.backoffice.admin import (
     tell,
 )
 from manga_backend.kernel.backoffice.types import Person
-from manga_backend.kernel.identity.queries import find_user_by_username
+from manga_backend.kernel.identity.queries import find_user_called
 from manga_backend.kernel.money.ledger import queries, service
 from manga_backend.kernel.money.ledger.permissions import CORRECT_WALLETS, READ_LEDGER
 from manga_backend.kit.i18n import gettext
@@ -124,7 +124,7 @@ class WalletsView(PanelView):
             require_proof(CORRECT_WALLETS)
             self._correct()
             return redirect(url_for(".index", username=request.form.get("username", "")))
-        user = find_user_by_username(request.args.get("username", ""))
+        user = find_user_called(request.args.get("username", ""))
         return self.render(
             "backoffice/wallets.html",
             user=user,
@@ -143,7 +143,7 @@ class WalletsView(PanelView):
             abort(400)
         if currency not in WALLET_CURRENCIES:
             abort(400)
-        user = find_user_by_username(form.get("username", ""))
+        user = find_user_called(form.get("username", ""))
         typed = form.get("amount", "").strip()
         amount = parse_decimal(typed.removeprefix("-"), currency)
         reason = form.get("reason", "").strip()[:MAX_REASON]

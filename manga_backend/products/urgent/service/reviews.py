@@ -165,7 +165,7 @@ def _question(complaint: Complaint, order: Order, users: Mapping[int, Asker]) ->
             Fact(gettext("Client"), client.label),
             Fact(gettext("State"), gettext(messages.STATUS_WORDS[status_at(order, clock.now())])),
             Fact(gettext("Executors"), takes),
-            Fact(gettext("Posted"), local_time(order.created_at)),
+            Fact(gettext("Created"), local_time(order.created_at)),
         ],
         complaint.executor_id,
     )
