@@ -6,9 +6,11 @@ const fs = require("fs");
 
 const python = path.join(__dirname, ".venv", "bin", "python");
 const settings = path.join(__dirname, ".env");
-const withRedis =
-  Boolean(process.env.REDIS_URL) ||
-  (fs.existsSync(settings) && /^\s*REDIS_URL\s*=\s*\S/m.test(fs.readFileSync(settings, "utf8")));
+const written = fs.existsSync(settings) ? fs.readFileSync(settings, "utf8") : "";
+const setting = (name) =>
+  process.env[name] || (written.match(new RegExp(`^\\s*${name}\\s*=\\s*(\\S.*)`, "m")) || [])[1] || "";
+const withRedis = Boolean(setting("REDIS_URL"));
+const streams = /\b(urgent|all)\b/.test(setting("PRODUCTS")); // products whose lists are live
 
 const common = {
   cwd: __dirname,
@@ -24,5 +26,6 @@ const common = {
 
 const api = { ...common, name: "manga-backend", args: "-m gunicorn -c gunicorn.conf.py wsgi:app" };
 const worker = { ...common, name: "manga-worker", args: "-m flask --app wsgi worker" };
+const live = { ...common, name: "manga-live", args: "-m flask --app wsgi live" };
 
-module.exports = { apps: withRedis ? [api, worker] : [api] };
+module.exports = { apps: [api, ...(withRedis ? [worker] : []), ...(streams ? [live] : [])] };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import marshmallow as ma
@@ -11,6 +11,7 @@ from marshmallow import validate
 
 from manga_backend.kernel.identity.domain import MAX_TELEGRAM_ID
 from manga_backend.kernel.money.chains.types import Network
+from manga_backend.kit import clock
 from manga_backend.kit.http import Moment
 from manga_backend.products.urgent.domain import average, is_contact, minutes_left, status_at, tidy
 from manga_backend.products.urgent.models import Complaint, Order, Profile, Review, Take
@@ -26,6 +27,7 @@ from manga_backend.products.urgent.types import (
 MINUTES = int(LIFETIME.total_seconds()) // 60
 LISTED = [status.value for status in OrderStatus if status is not OrderStatus.DELETED]
 MAX_NAME = 64
+POLLED_WITHIN = timedelta(hours=2)
 
 
 class Lenient(ma.Schema):
@@ -119,9 +121,16 @@ class UrgentOrderQuerySchema(Lenient):
     since = Moment(
         metadata={
             "description": "Instead of the list: what came, changed or went since then, whatever "
-            "its status, the last change first. For whoever polls, along with If-None-Match."
+            "its status, the last change first. At most two hours ago: whoever was away longer "
+            "reads the list. For whoever polls, along with If-None-Match."
         }
     )
+
+    @ma.validates("since")
+    def not_long_ago(self, value: datetime, **_: Any) -> None:
+        """What is older is no news, and there would be no end of it."""
+        if value < clock.now() - POLLED_WITHIN:
+            raise ma.ValidationError("Too long ago: read the list without it.")
 
 
 class UrgentEventsQuerySchema(Lenient):

@@ -346,6 +346,8 @@ class TestList:
                 "/api/orders", headers={"If-None-Match": first.headers["ETag"]}
             )
             assert again.status_code == 200
+            long_ago = clock.isoformat(start - timedelta(hours=2))
+            assert api.client().get(f"/api/orders?since={long_ago}").status_code == 400
 
     def test_pages(self, api: Api) -> None:
         client = person(api)
