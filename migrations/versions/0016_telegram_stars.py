@@ -70,6 +70,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for table, column, _words, word in CHANGES:
+        rows = sa.text(f'SELECT count(*) FROM {table} WHERE {column} = :word')
+        if op.get_bind().scalar(rows, {'word': word}):
+            raise RuntimeError(f'{table} has rows of {word!r}: the book is never rewritten')
     op.drop_index('ix_payments_charge', 'payments')
     op.drop_column('payments', 'charge_id')
     with op.batch_alter_table('stars_refunds', schema=None) as batch_op:

@@ -60,3 +60,59 @@ def test_0002_knows_new_states_and_keeps_rows(empty: App) -> None:
             assert found.scalars().all() == ["new", "dead"]
         for engine in db.engines.values():
             engine.dispose()
+
+
+def test_0016_knows_new_words_and_keeps_rows(empty: App) -> None:
+    """Payments and the book have rows that point to each other: no table may be copied."""
+
+    def account(kind: str, *, keep: bool = True) -> None:
+        with db.engine.connect() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO ledger_accounts (code, kind, currency, debits_posted,"
+                    " credits_posted, debits_pending, credits_pending, created_at)"
+                    " VALUES (:kind, :kind, 'XTR', 0, 0, 0, 0, CURRENT_TIMESTAMP)"
+                ),
+                {"kind": kind},
+            )
+            (connection.commit if keep else connection.rollback)()
+
+    with empty.app_context():
+        upgrade(revision="0013")
+        account("received")
+        account("revenue")
+        with db.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO users (public_id, username, username_key, role, created_at)"
+                    " VALUES ('01a1fbd2027a77779a36d859180dffde', 'a', 'a', 'user',"
+                    " CURRENT_TIMESTAMP)"
+                )
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO ledger_transfers (key, kind, state, debit_account_id,"
+                    " credit_account_id, amount, currency, subject, created_at, settled_at)"
+                    " SELECT 'k', 'sale', 'posted', min(id), max(id), 1, 'XTR', 'x',"
+                    " CURRENT_TIMESTAMP, CURRENT_TIMESTAMP FROM ledger_accounts"
+                )
+            )
+        with pytest.raises(IntegrityError):
+            account("exchange")
+        upgrade()
+        account("exchange", keep=False)
+        with pytest.raises(IntegrityError):
+            account("nonsense")
+        downgrade(revision="0013")
+        with pytest.raises(IntegrityError):
+            account("exchange")
+        upgrade()
+        with db.engine.connect() as connection:
+            found = connection.execute(text("SELECT kind FROM ledger_accounts ORDER BY id"))
+            assert found.scalars().all() == ["received", "revenue"]
+            assert connection.scalar(text("SELECT count(*) FROM ledger_transfers")) == 1
+        account("exchange")
+        with pytest.raises(SystemExit):  # Flask-Migrate's way: the book is never rewritten
+            downgrade(revision="0015")
+        for engine in db.engines.values():
+            engine.dispose()
