@@ -7,11 +7,13 @@ from typing import Any
 from manga_backend.kernel.memberships import messages, queries, service
 from manga_backend.kernel.memberships.domain import days_remaining
 from manga_backend.kernel.memberships.schemas import MAX_DAYS
+from manga_backend.kernel.money.ledger.queries import list_wallets
 from manga_backend.kernel.money.payments.queries import count_of_user
 from manga_backend.kernel.money.payments.types import PaymentStatus
 from manga_backend.kernel.telegram.types import Button, Command, Message
 from manga_backend.kit import clock
 from manga_backend.kit.i18n import gettext, language, render
+from manga_backend.kit.money import Money
 from manga_backend.kit.settings import CoreSettings, settings
 
 MAX_COUPONS = 50
@@ -35,12 +37,17 @@ def status(command: Command) -> Message:
 
 
 def balance(command: Command) -> Message:
-    """Days left, purchases, and payments that wait."""
+    """Money in the wallets, days left, purchases, and payments that wait."""
     account = queries.get_account_of_chat(command.sender.id)
     text = render(
         messages.BALANCE,
         language(),
         username=account.label,
+        wallets=[
+            Money(wallet.available, wallet.currency)
+            for wallet in list_wallets(account.user_id)
+            if wallet.balance
+        ],
         subscriptions=_subscriptions(account.user_id),
         purchases=count_of_user(account.user_id, PaymentStatus.APPROVED),
         waiting=count_of_user(account.user_id, PaymentStatus.PENDING),

@@ -27,10 +27,12 @@ POSTED, TAKEN = "urgent:posted", "urgent:taken"
 FACT_OF_STATUS = {status: f"urgent:{status.value}" for status in OrderStatus}
 """What statistics count them by."""
 
-CLIENT_SILENT, CLOSED_BY_CLIENT, COMPLAINT = "client_silent", "closed_by_client", "complaint"
+CLIENT_SILENT, CLOSED_BY_CLIENT = "client_silent", "closed_by_client"
+CLIENT_BANNED, COMPLAINT = "client_banned", "complaint"
 REFUND_REASONS = {
     CLIENT_SILENT: N_("The client did not answer within 15 minutes."),
     CLOSED_BY_CLIENT: N_("The client closed the order before answering anyone."),
+    CLIENT_BANNED: N_("The client was banned."),
     COMPLAINT: N_("Your complaint was upheld."),
 }
 

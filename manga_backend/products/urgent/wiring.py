@@ -5,6 +5,7 @@ from __future__ import annotations
 from manga_backend.kernel.approvals.service.asking import subjects
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import cards, charts
+from manga_backend.kernel.identity.events import UserBanned
 from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.identity.types import Door
 from manga_backend.kernel.money.ledger.service import styles
@@ -13,6 +14,7 @@ from manga_backend.kernel.operations.service import changeable
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
+from manga_backend.kit.events import listen
 from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import jobs as job_registry
 from manga_backend.kit.jobs import schedules
@@ -20,6 +22,7 @@ from manga_backend.kit.live import sources
 from manga_backend.kit.principal import grants
 from manga_backend.products.urgent import admin, bot, jobs, messages, permissions, routes, runner
 from manga_backend.products.urgent.models import Complaint, Order, Review, Take
+from manga_backend.products.urgent.service.closing import close_orders_of
 from manga_backend.products.urgent.service.reviews import APPROVAL_KIND, ComplaintSubject
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT
 
@@ -52,6 +55,7 @@ def init_app(app: App) -> None:
     doors.register(app, PRODUCT, Door(lambda: MAX_SESSIONS, takes_init_data=True))
     styles.register(app, PRODUCT, WalletStyle(CURRENCY, whole=True, word_for=_word_for))
     subjects.register(app, APPROVAL_KIND, ComplaintSubject())
+    listen(app, UserBanned, close_orders_of)
     for name, (run, schedule) in jobs.SCHEDULES.items():
         job_registry.register(app, name, run)
         schedules.register(app, name, schedule)

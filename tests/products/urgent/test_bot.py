@@ -81,3 +81,7 @@ def test_a_forged_button_does_nothing(api: Api) -> None:
         assert api.bot.wait_for_callback_answer(query, timeout=5)
     seen = client.see(order)
     assert (seen["status"], seen["executors"][0]["answered_at"]) == ("active", None)
+
+
+def test_balance_tells_the_rubles(api: Api) -> None:
+    assert "12.00 RUB" in say(api, executor(api, rubles=12), "/balance")

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import time_machine
 
+from manga_backend.kernel.backoffice.types import CLI
+from manga_backend.kernel.identity.service.accounts import ban
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kit import clock
 from manga_backend.products.urgent.models import Order
 from tests.conftest import Deployment
-from tests.kernel.factories import rows
+from tests.kernel.factories import at_work, rows
 from tests.products.urgent.factories import (
     CONTACT,
     ORDER,
@@ -270,6 +273,21 @@ class TestOwner:
         assert own["executors"] == client.see(order)["executors"]
         (take,) = taker.get("/api/users/me/takes").get_json()
         assert take["order"]["contact"] == CONTACT
+
+
+def test_a_ban_ends_what_the_client_asked_for(api: Api) -> None:
+    client, taker = person(api), executor(api)
+    taken, answered, free = (client.order()["id"] for _ in range(3))
+    for order in (taken, answered):
+        taker.take(order)
+    client.post(f"/api/orders/{answered}/respond", {"executor_id": taker.telegram_id})
+    client_id = client.user_id
+    for _ in range(2):
+        with at_work(api.app):
+            ban(client_id, CLI, Role.SUPERUSER, "spam")
+    assert listed(api) == []
+    assert taker.balance == 8
+    assert code(executor(api).take(free)) == (409, "order_not_active")
 
 
 class TestList:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, delete, select
 
+from manga_backend.kernel.identity.events import UserBanned
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.products.urgent import messages, queries
@@ -73,6 +74,23 @@ def _close(order: Order) -> None:
         tell(order.client_id, messages.WHO_DID_IT, "urgent_who_did_it", order, buttons)
     else:
         tell(order.client_id, messages.NOBODY_CAME, "urgent_expired", order)
+
+
+def close_orders_of(event: UserBanned) -> None:
+    """What a banned client asked for is nobody's business any more: executors who were not answered
+    get their money back. In the transaction of the ban. Locks the orders."""
+    found = session().scalars(
+        select(Order)
+        .where(Order.client_id == event.user_id, Order.status == OrderStatus.ACTIVE)
+        .order_by(Order.created_at)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    for order in list(found):
+        move_order(order, OrderStatus.DELETED)
+        if order.answered_at is None:
+            takes = queries.list_takes([order.id])[order.id]
+            refund_takes(order, takes, messages.CLIENT_BANNED)
 
 
 def forget_changes() -> None:
