@@ -16,7 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import BigId, Model, rollback, session, transaction
+from manga_backend.kit.app import OWNS
+from manga_backend.kit.db import BigId, Model, in_transaction, rollback, session, transaction
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.principal import principal
 from manga_backend.kit.problems import (
@@ -95,7 +96,10 @@ def idempotent(view: F) -> F:
         except Exception as error:
             _end_refused(row_id, error)
             raise
-        _store(row_id, response)
+        if getattr(view, OWNS, False):  # nothing is open any more
+            in_transaction(lambda: _store(row_id, response))
+        else:
+            _store(row_id, response)
         return response
 
     once.__dict__.setdefault("_apidoc", {})["idempotent"] = True

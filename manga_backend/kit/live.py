@@ -12,14 +12,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from flask import Flask, Response, abort, current_app, request
 
 from manga_backend.kit.db import DATABASE_AWAY
-from manga_backend.kit.i18n import N_
 from manga_backend.kit.logging import Outage
-from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry, extensions
 
 log = logging.getLogger(__name__)
@@ -29,8 +28,12 @@ V = TypeVar("V", bound=Callable[..., Any])
 LOOK_SECONDS = 0.5
 """Between two looks for news, by the one process that streams."""
 AWAY_SECONDS = 5.0
+AGAIN_SECONDS = 2.0
+"""Till a browser comes again whose stream has ended."""
 COME_AGAIN_SECONDS = 3.0
-"""For listeners of a process that does not stream."""
+"""The same for listeners of a process that does not stream."""
+LATER_SECONDS = 10.0
+"""The same when there are too many, or the database is away."""
 SIGN_OF_LIFE_SECONDS = 15.0
 MOST_WAITING = 200
 """Events that a slow listener may be behind before it is sent away, to come again."""
@@ -71,15 +74,6 @@ class Source(Protocol):
 sources: Registry[Source] = Registry("live.sources")
 
 
-class TooManyListeners(DomainError):
-    """So many connections are open that no other is taken."""
-
-    status = 503
-    code = "too_many_listeners"
-    detail = N_("Too many are listening. Please try again shortly.")
-    headers = {"Retry-After": "10"}
-
-
 def live(view: V) -> V:
     """Marks a view that the streaming process serves; it serves no other."""
     setattr(view, LIVE, True)
@@ -91,27 +85,26 @@ class Listener:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[bytes] = queue.Queue(MOST_WAITING)
+        self._is_over = False
 
-    def send(self, chunk: bytes | None) -> bool:
-        """None ends it. False when it is too far behind."""
+    def send(self, chunk: bytes) -> bool:
+        """False when it is too far behind: then it ends, and comes again by itself."""
         try:
             self._waiting.put_nowait(chunk)
         except queue.Full:
+            self._is_over = True
             return False
         return True
 
     def chunks(self, first: bytes) -> Iterator[bytes]:
         """What is written to it, with a comment now and then so that no proxy takes it for dead."""
         yield first
-        while True:
+        while not self._is_over:
             try:
-                chunk = self._waiting.get(timeout=SIGN_OF_LIFE_SECONDS)
+                yield self._waiting.get(timeout=SIGN_OF_LIFE_SECONDS)
             except queue.Empty:
-                chunk = b":\n\n"
-            if chunk is None:
-                return
-            yield chunk
+                yield b":\n\n"
 
 
 class Hub:
@@ -122,6 +115,8 @@ class Hub:
         self._most = most
         self._lock = threading.Lock()
         self._listeners: set[Listener] = set()
+        self._told: set[str] = set()
+        """Sources whose news are looked for: what came before the first look nobody is told."""
         self._outage = Outage(log, "no news: the database is away", "the database answers again")
 
     def start(self) -> None:
@@ -133,12 +128,12 @@ class Hub:
                 target=self._tell, args=(name, source), name=f"live-{name}", daemon=True
             ).start()
 
-    def join(self, source: str) -> Listener:
-        """TooManyListeners."""
+    def join(self, source: str) -> Listener | None:
+        """None when there are too many, or nothing is told yet."""
         listener = Listener(source)
         with self._lock:
-            if len(self._listeners) >= self._most:
-                raise TooManyListeners
+            if len(self._listeners) >= self._most or source not in self._told:
+                return None
             self._listeners.add(listener)
         return listener
 
@@ -155,6 +150,8 @@ class Hub:
                 with self._app.app_context():
                     events = source.news()
                 self._outage.ends()
+                with self._lock:
+                    self._told.add(name)
                 if events:
                     self._send(name, _written(events))
             except DATABASE_AWAY as error:
@@ -191,23 +188,37 @@ def _beginning(source: Source) -> bytes:
     return _written(missed)
 
 
+def _come_again(seconds: float) -> bytes:
+    return f"retry: {int(seconds * 1000)}\n\n".encode()
+
+
 def stream(name: str) -> Response:
     """The answer of a view marked `live` and `unlimited`: events of one source. Open for ever in
-    the streaming process; in others only what is new, and when to come again."""
+    the streaming process; in others only what is new, and when to come again. An EventSource gives
+    up for good when it is answered anything but 200, so one that can't be served now is told to
+    come later."""
     hub: Hub | None = extensions().get(_HUB)
-    source = sources[name]
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if hub is None:
-        pause = f"retry: {int(COME_AGAIN_SECONDS * 1000)}\n\n".encode()
-        return Response(pause + _beginning(source), 200, headers, "text/event-stream")
-    listener = hub.join(name)  # first, or what comes meanwhile would be missed
+    later = Response(_come_again(LATER_SECONDS), 200, headers, "text/event-stream")
+    listener = None
+    if hub is not None:
+        listener = hub.join(name)  # first, or what comes meanwhile would be missed
+        if listener is None:
+            return later
     try:
-        first = b"retry: 2000\n\n" + _beginning(source)
-    except BaseException:
-        hub.leave(listener)
+        first = _beginning(sources[name])
+    except BaseException as error:
+        if hub is not None and listener is not None:
+            hub.leave(listener)
+        if isinstance(error, DATABASE_AWAY):
+            return later
         raise
-    answer = Response(listener.chunks(first), 200, headers, "text/event-stream")
-    answer.call_on_close(lambda: hub.leave(listener))
+    if hub is None or listener is None:
+        pause = _come_again(COME_AGAIN_SECONDS)
+        return Response(pause + first, 200, headers, "text/event-stream")
+    chunks = listener.chunks(_come_again(AGAIN_SECONDS) + first)
+    answer = Response(chunks, 200, headers, "text/event-stream")
+    answer.call_on_close(partial(hub.leave, listener))
     return answer
 
 

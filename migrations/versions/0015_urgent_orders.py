@@ -32,7 +32,7 @@ INDEXED_BY_SQLITE = (
     """
     CREATE TRIGGER urgent_orders_search_insert AFTER INSERT ON urgent_orders BEGIN
         INSERT INTO urgent_orders_search (order_id, words)
-        VALUES (new.id, new.category || ' ' || new.description);
+        VALUES (new.id, replace(replace(new.category || ' ' || new.description, 'ё', 'е'), 'Ё', 'Е'));
     END
     """,
     """
@@ -40,7 +40,7 @@ INDEXED_BY_SQLITE = (
     AFTER UPDATE OF category, description ON urgent_orders BEGIN
         DELETE FROM urgent_orders_search WHERE order_id = old.id;
         INSERT INTO urgent_orders_search (order_id, words)
-        VALUES (new.id, new.category || ' ' || new.description);
+        VALUES (new.id, replace(replace(new.category || ' ' || new.description, 'ё', 'е'), 'Ё', 'Е'));
     END
     """,
 )
@@ -195,6 +195,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for table in ('urgent_takes', 'urgent_complaints'):
+        if op.get_bind().scalar(sa.text(f'SELECT count(*) FROM {table}')):
+            raise RuntimeError(f'{table} has rows: the book and the desk know them by their numbers')
     if on_sqlite():
         op.execute('DROP TABLE urgent_orders_search')  # the triggers go with their table
     with op.batch_alter_table('urgent_takes', schema=None) as batch_op:

@@ -54,6 +54,7 @@ def upgrade() -> None:
     sa.Column('requested_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('attempts', sa.SmallInteger(), nullable=False),
+    sa.Column('times', sa.SmallInteger(), nullable=False),
     sa.Column('problem', sa.Text(), nullable=True),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['payment_id'], ['payments.id'], name=op.f('fk_stars_refunds_payment_id')),

@@ -32,12 +32,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of what an admin must know. `code` values are shown left to right in one piece."""
+    """One line of what an admin must know. `code` values are shown left to right in one piece.
+    `is_private` ones are not for the log channel."""
 
     label: str
     value: str
     code: bool = False
     url: str | None = None
+    is_private: bool = False
 
 
 class Asker(Protocol):

@@ -26,12 +26,13 @@ from flask_admin import Admin, AdminIndexView, BaseView, expose
 from flask_admin.contrib.sqla import ModelView
 from flask_admin.contrib.sqla.filters import FilterEqual
 from flask_admin.theme import Bootstrap4Theme
+from flask_babel.speaklater import LazyString
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import pass_context
 from sqlalchemy import Select, select
 
 from manga_backend.kernel.backoffice.domain import as_cell, csv_lines
-from manga_backend.kernel.backoffice.messages import GROUPS, WORDS, written
+from manga_backend.kernel.backoffice.messages import GROUPS, word_of, written
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.backoffice.permissions import (
     ENTER_PANEL,
@@ -158,7 +159,7 @@ class EqualTo(FilterEqual):
 
     def __init__(self, column: Any, name: str) -> None:
         kinds = getattr(column.type, "enums", None)
-        choices: Any = [(kind, gettext_lazy(WORDS.get(kind, kind))) for kind in kinds or ()] or None
+        choices: Any = [(kind, LazyString(word_of, kind)) for kind in kinds or ()] or None
         if column.type.python_type is bool:
             choices = [("1", gettext_lazy("Yes")), ("0", gettext_lazy("No"))]
         super().__init__(column, name, options=choices)

@@ -20,17 +20,15 @@ from manga_backend.kit.i18n import (
     local_digits,
     local_time,
 )
+from manga_backend.kit.registry import Registry
 
 WORDS: dict[str, str] = {
     # States
     "active": N_("Active"),
     "approved": N_("Approved"),
     "cancelled": N_("Cancelled"),
-    "closed_no_response": N_("Closed without an answer"),
     "completed": N_("Completed"),
     "dead": N_("Given up"),
-    "deleted": N_("Deleted"),
-    "dismissed": N_("Dismissed"),
     "draft": N_("Draft"),
     "ended": N_("Ended"),
     "expired": N_("Expired"),
@@ -50,7 +48,6 @@ WORDS: dict[str, str] = {
     "sent": N_("Delivered"),
     "settled": N_("Settled"),
     "unreachable": N_("Unreachable"),
-    "upheld": N_("Upheld"),
     "voided": N_("Voided"),
     # Ways to pay, and what moves money
     "correction": N_("Correction"),
@@ -94,6 +91,9 @@ WORDS: dict[str, str] = {
 }
 """By the stored word; of what is not here the word itself is shown."""
 
+words: Registry[str] = Registry("backoffice.words")
+"""The same of what products store."""
+
 GROUPS: dict[str, str] = {
     "people": N_("People"),
     "money": N_("Money"),
@@ -106,7 +106,8 @@ GROUPS: dict[str, str] = {
 
 def word_of(value: StrEnum | str) -> str:
     """A state or kind in the reader's language."""
-    return gettext(WORDS[value]) if value in WORDS else str(getattr(value, "value", value))
+    known = WORDS.get(value) or words.find(value)
+    return gettext(known) if known else str(getattr(value, "value", value))
 
 
 def written(name: str, value: Any) -> Any:

@@ -99,13 +99,14 @@ def find_user_by_username(username: str) -> User | None:
 
 
 def find_user_called(name: str) -> User | None:
-    """By what admins type: a username, or the Telegram id that an account has proved, with or
-    without the `telegram:` of its label."""
-    user = find_user_by_username(name)
+    """By what admins type: the Telegram id that an account has proved, with or without the
+    `telegram:` of its label, or a username. The id first: anyone may call themselves by another's
+    number."""
     number = name.removeprefix("telegram:")
-    if user is None and number.isascii() and number.isdecimal() and len(number) < MOST_DIGITS:
-        return find_user_by_verified_telegram_id(int(number))
-    return user
+    user = None
+    if number.isascii() and number.isdecimal() and len(number) < MOST_DIGITS:
+        user = find_user_by_verified_telegram_id(int(number))
+    return user or find_user_by_username(name)
 
 
 def get_user_called(name: str) -> User:

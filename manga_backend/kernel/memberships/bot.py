@@ -8,8 +8,7 @@ from manga_backend.kernel.memberships import messages, queries, service
 from manga_backend.kernel.memberships.domain import days_remaining
 from manga_backend.kernel.memberships.schemas import MAX_DAYS
 from manga_backend.kernel.money.ledger.queries import list_wallets
-from manga_backend.kernel.money.payments.queries import count_of_user
-from manga_backend.kernel.money.payments.types import PaymentStatus
+from manga_backend.kernel.money.payments.queries import count_purchases, count_waiting
 from manga_backend.kernel.telegram.types import Button, Command, Message
 from manga_backend.kit import clock
 from manga_backend.kit.i18n import gettext, language, render
@@ -49,8 +48,8 @@ def balance(command: Command) -> Message:
             if wallet.balance
         ],
         subscriptions=_subscriptions(account.user_id),
-        purchases=count_of_user(account.user_id, PaymentStatus.APPROVED),
-        waiting=count_of_user(account.user_id, PaymentStatus.PENDING),
+        purchases=count_purchases(account.user_id),
+        waiting=count_waiting(account.user_id),
     )
     return Message(text)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from manga_backend.kernel.identity.service.telegram import staff_actor
 from manga_backend.kernel.memberships.queries import get_account_of_chat, sum_days_bought
-from manga_backend.kernel.money.payments.queries import count_of_user
-from manga_backend.kernel.money.payments.types import PaymentStatus
+from manga_backend.kernel.money.payments.queries import count_purchases
 from manga_backend.kernel.statistics import queries, schemas
 from manga_backend.kernel.statistics.permissions import READ_STATS
 from manga_backend.kernel.telegram.types import Command, Message
@@ -25,7 +24,7 @@ def stats(command: Command) -> Message:
         OWN_STATS,
         language(),
         account=account,
-        purchases=count_of_user(account.user_id, PaymentStatus.APPROVED),
+        purchases=count_purchases(account.user_id),
         days=sum_days_bought(account.user_id),
     )
     return Message(text)

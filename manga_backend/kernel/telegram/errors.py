@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kernel.telegram.types import Purchase, Reachability
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.problems import DomainError
 
@@ -67,3 +67,14 @@ class WebhookOff(DomainError):
     status = 404
     code = "webhook_off"
     detail = N_("This server runs no bot.")
+
+
+class UnknownInvoice(Exception):
+    """Money came for an invoice that is none of ours. A fault, so that admins hear of it, with all
+    that is needed to give it back."""
+
+    def __init__(self, purchase: Purchase) -> None:
+        super().__init__(
+            f"{purchase.amount} {purchase.currency} of user {purchase.sender.id} came for"
+            f" {purchase.payload!r}, charge {purchase.charge_id}: nobody knows it"
+        )

@@ -25,14 +25,13 @@ from manga_backend.kernel.backoffice.types import Card, Chart, Person
 from manga_backend.kernel.statistics import queries as statistics
 from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit.db import MAX_ID, session
-from manga_backend.kit.i18n import gettext, left_to_right
-from manga_backend.kit.money import Money
+from manga_backend.kit.i18n import gettext
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import key_of
 from manga_backend.products.urgent.models import Complaint, Order, Review, Take
 from manga_backend.products.urgent.permissions import MODERATE_REVIEWS, READ_ORDERS
 from manga_backend.products.urgent.service import reviews
-from manga_backend.products.urgent.types import CURRENCY, OrderFilter, OrderStatus
+from manga_backend.products.urgent.types import OrderFilter, OrderStatus
 
 DAYS = 30
 MAX_REASON = 500
@@ -46,10 +45,6 @@ def _user(name: str) -> Callable[[Any], Any]:
 def _order(row: Any) -> Any:
     page = url_for("panel_urgent_orders.details_view", id=row.order_id)
     return Markup('<a href="{}" dir="ltr">{}</a>').format(page, row.order_id)
-
-
-def _price(row: Take) -> Any:
-    return left_to_right(Money(row.price, CURRENCY).with_currency)
 
 
 class SameName(EqualTo):
@@ -127,7 +122,8 @@ class TakesView(ListView):
     column_searchable_list = ("order_id",)
     column_filters = ("executor_id", "order_id")
     column_details_list = ("id", *column_list)
-    writers = {"executor_id": _user("executor_id"), "order_id": _order, "price": _price}
+    money_columns = ("price",)
+    writers = {"executor_id": _user("executor_id"), "order_id": _order}
 
     def of_user(self, user: Person) -> Select[Any]:
         return select(Take).where(Take.executor_id == user.id)

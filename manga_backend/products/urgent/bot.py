@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from manga_backend.kernel.identity.errors import Banned
 from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id
 from manga_backend.kernel.telegram.types import Command, Message, Press
 from manga_backend.kit import clock
@@ -68,10 +69,12 @@ def close(press: Press) -> str:
 
 
 def _account(telegram_id: int) -> int:
-    """TelegramRequired for whoever has no account here."""
+    """TelegramRequired for whoever has no account here; Banned."""
     user = find_user_by_verified_telegram_id(telegram_id)
     if user is None:
         raise TelegramRequired
+    if user.banned_at is not None:
+        raise Banned
     return user.id
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +17,10 @@ from manga_backend.products.urgent.types import (
 )
 
 _ALPHABET = string.ascii_letters + string.digits
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+_BLANKS = " \t\n\u200c\u200d\u2800\u3164"
 _SPACE = re.compile(r"\s+")
 _PHONE = re.compile(r"\+?[\d\s().-]{5,24}", re.ASCII)
 _NAME = re.compile(r"@[A-Za-z]\w{3,31}", re.ASCII)
@@ -74,14 +79,20 @@ def minutes_left(expires_at: datetime, now: datetime) -> int:
     return max(0, (expires_at - now) // timedelta(minutes=1))
 
 
+def visible(text: str) -> str:
+    """Composed (NFC), without characters that nobody sees or that turn the text around; those that
+    Persian words need inside stay."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip(_BLANKS)
+
+
 def tidy(text: str) -> str:
-    """One line, without blanks around it."""
-    return _SPACE.sub(" ", text).strip()
+    """The same in one line."""
+    return visible(_SPACE.sub(" ", text))
 
 
 def key_of(name: str) -> str:
     """What categories and cities are compared by."""
-    return tidy(name).casefold()
+    return unicodedata.normalize("NFKC", tidy(name)).casefold()
 
 
 def is_contact(text: str) -> bool:
@@ -95,7 +106,8 @@ def is_contact(text: str) -> bool:
 def stems_of(search: str) -> list[str]:
     """How the words that are looked for begin, without anything that an index takes for an
     operator. Of longer words the last letter or two are left out, since endings change."""
-    words = _WORD.findall(search)[:MAX_WORDS]
+    found = _WORD.findall(search.casefold().replace("ё", "е"))[:MAX_WORDS]
+    words = [word for word in found if len(word) > 2] or found
     return [word[: len(word) - min(2, max(0, len(word) - SHORT_WORD))] for word in words]
 
 

@@ -41,7 +41,7 @@ def forget() -> None:
 
 SCHEDULES = {
     "urgent.close": (close, Schedule("urgent.close", timedelta(minutes=1))),
-    TELL: (tell, Schedule(TELL, timedelta(minutes=1))),
+    TELL: (tell, Schedule(TELL, timedelta(seconds=15))),
     "urgent.digest": (digest, Schedule("urgent.digest", timedelta(minutes=5))),
     "urgent.forget": (forget, Schedule("urgent.forget", timedelta(hours=1))),
 }

@@ -55,7 +55,8 @@ def answer_buttons(take_id: int, first_name: str) -> Buttons:
 
     def rows(language: str | None) -> list[list[Button]]:
         with in_language(language):
-            words = gettext("✅ I answered %(name)s", name=first_name)
+            name = first_name or gettext("Executor")
+            words = gettext("✅ I answered %(name)s", name=name)
         return [[Button(words[:64], data=f"{ANSWER_PRESS}:{take_id}")]]
 
     return rows
@@ -69,7 +70,7 @@ def done_buttons(takes: Sequence[tuple[int, str]]) -> Buttons:
             return [
                 [
                     Button(
-                        gettext("🏁 %(name)s did it", name=name)[:64],
+                        gettext("🏁 %(name)s did it", name=name or gettext("Executor"))[:64],
                         data=f"{DONE_PRESS}:{take_id}",
                     )
                 ]

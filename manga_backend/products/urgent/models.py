@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit.db import BigId, Json, Model, enum_type, partial_index
-from manga_backend.products.urgent.types import ComplaintStatus, Frequency, OrderStatus
+from manga_backend.products.urgent.types import CURRENCY, ComplaintStatus, Frequency, OrderStatus
 
 ORDER_STEPS: dict[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.ACTIVE: frozenset(
@@ -93,6 +93,11 @@ class Take(Model):
     taken_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
     refunded_at: Mapped[datetime | None]
+
+    @property
+    def currency(self) -> str:
+        """No other is paid with."""
+        return CURRENCY
 
 
 class Profile(Model):

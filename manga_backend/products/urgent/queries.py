@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select, text
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, text
 
 from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id, find_users
 from manga_backend.kit import clock
@@ -23,6 +23,7 @@ from manga_backend.products.urgent.models import (
     Take,
 )
 from manga_backend.products.urgent.types import (
+    ANSWER_WITHIN,
     LIFETIME,
     Frequency,
     OrderFilter,
@@ -32,6 +33,7 @@ from manga_backend.products.urgent.types import (
 
 SEARCH_LANGUAGE = "russian"
 """PostgreSQL's: it stems Russian words, and English ones."""
+SHOWN = [status for status in OrderStatus if status is not OrderStatus.DELETED]
 OVERLAP = timedelta(seconds=10)
 """What is committed late has an earlier time than what was seen: so far back is read again."""
 
@@ -53,11 +55,19 @@ def get_order(order_id: str) -> Order:
 
 
 def public_orders(wanted: OrderFilter) -> Select[Any]:
-    """The public list, newest first. Active ones are those whose hour is not over, whether or not
-    they were closed yet; deleted ones are in no list."""
+    """The public list, newest first. Active ones are those that the clock says are, whether or not
+    the others were closed yet; deleted ones are in no list."""
     statement = select(Order).where(Order.status == wanted.status)
     if wanted.status is OrderStatus.ACTIVE:
-        statement = statement.where(Order.created_at > clock.now() - LIFETIME)
+        now = clock.now()
+        statement = statement.where(
+            Order.created_at > now - LIFETIME,
+            or_(
+                Order.first_taken_at.is_(None),
+                Order.answered_at.is_not(None),
+                Order.first_taken_at > now - ANSWER_WITHIN,
+            ),
+        )
     if wanted.category is not None:
         statement = statement.where(Order.category_key == key_of(wanted.category))
     if wanted.city is not None:
@@ -68,11 +78,9 @@ def public_orders(wanted: OrderFilter) -> Select[Any]:
 
 
 def changed_orders(wanted: OrderFilter, since: datetime) -> Select[Any]:
-    """Orders that came, changed or went since a moment, the last change first: what whoever keeps
-    the list of before has to put in or take out."""
-    statement = select(Order).where(
-        Order.changed_at > since - OVERLAP, Order.status != OrderStatus.DELETED
-    )
+    """Orders that came, changed or went since a moment, deleted ones too, the last change first:
+    what whoever keeps the list of before has to put in or take out."""
+    statement = select(Order).where(Order.changed_at > since - OVERLAP)
     if wanted.category is not None:
         statement = statement.where(Order.category_key == key_of(wanted.category))
     if wanted.city is not None:
@@ -164,7 +172,7 @@ def persons(user_ids: Collection[int]) -> dict[int, Person]:
             user_id=user.id,
             public_id=str(user.public_id),
             telegram_id=user.telegram_id if user.telegram_verified_at is not None else None,
-            first_name=user.first_name or user.username or "",
+            first_name=user.first_name or "",
             username=user.telegram_username,
         )
         for user in find_users(user_ids).values()
@@ -232,7 +240,7 @@ def followed_orders(user_id: int, since: datetime, until: datetime) -> Select[An
             Order.created_at >= since,
             Order.created_at < until,
             Order.client_id != user_id,
-            Order.status != OrderStatus.DELETED,
+            Order.status.in_(SHOWN),
             followed,
         )
         .order_by(Order.created_at.desc())
@@ -289,20 +297,32 @@ def last_change_id() -> int:
     return session().scalar(select(func.max(OrderChange.id))) or 0
 
 
-def list_changes(
-    after_id: int, limit: int, *, since: datetime | None = None
-) -> Sequence[tuple[int, Order]]:
-    """Changes above a number, with their orders as they are now; with `since` also those below it
-    that were noted after a moment, for they may have been committed late."""
-    wanted = OrderChange.id > after_id
-    if since is not None:
-        wanted = wanted | (OrderChange.at > since)
+def changes_after(change_id: int, limit: int) -> list[int]:
+    """The numbers of the next changes."""
+    return list(
+        session().scalars(
+            select(OrderChange.id)
+            .where(OrderChange.id > change_id)
+            .order_by(OrderChange.id)
+            .limit(limit)
+        )
+    )
+
+
+def changes_before(change_id: int, since: datetime) -> list[int]:
+    """Those of the changes up to a number that were noted after a moment: they may have been
+    committed later than it."""
+    late = select(OrderChange.id).where(OrderChange.at > since, OrderChange.id <= change_id)
+    return list(session().scalars(late))
+
+
+def list_changed(change_ids: Collection[int]) -> Sequence[tuple[int, Order]]:
+    """These changes, with their orders as they are now."""
     rows = session().execute(
         select(OrderChange.id, Order)
         .join(Order, Order.id == OrderChange.order_id)
-        .where(wanted)
+        .where(OrderChange.id.in_(change_ids))
         .order_by(OrderChange.id)
-        .limit(limit)
     )
     return [(row[0], row[1]) for row in rows]
 

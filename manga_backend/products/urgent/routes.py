@@ -28,7 +28,7 @@ from manga_backend.kit.db import in_transaction
 from manga_backend.kit.http import Blueprint, paged
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.idempotency import REFUSALS, idempotent
-from manga_backend.kit.live import EVENT, TooManyListeners, live, stream
+from manga_backend.kit.live import EVENT, live, stream
 from manga_backend.kit.money import decimal_string
 from manga_backend.kit.principal import (
     Principal,
@@ -92,7 +92,7 @@ def person_of(caller: Principal) -> Person:
         user_id=caller.user_id,
         public_id=str(row["public_id"]),
         telegram_id=row["telegram_id"],
-        first_name=row["first_name"] or row["username"] or "",
+        first_name=row["first_name"] or "",
         username=row["telegram_username"],
     )
 
@@ -177,12 +177,12 @@ def list_orders(query: dict[str, Any], pagination_parameters: PaginationParamete
 @live
 @unlimited
 @public
-@orders.refuses(TooManyListeners)
 @orders.arguments(schemas.UrgentEventsQuerySchema, location="query")
 @orders.response(200, EVENT, content_type="text/event-stream")
 def listen(query: dict[str, Any]) -> Any:
     """Changes of the public list as server-sent events: `order` with the order as it is now,
-    `hello` at the beginning, `reset` for who was away too long and has to read the list anew."""
+    `hello` at the beginning, `reset` for who was away too long and has to read the list anew. What
+    can't be served now is 200 as well, with a `retry`: browsers give up at anything else."""
     return stream(SOURCE)
 
 
@@ -227,14 +227,14 @@ def delete_order(order_id: str) -> Any:
 
 @orders.route(f"/{PLACE}/take", methods=["POST"])
 @require(TAKE_ORDERS, with_telegram, init_data=True)
-@idempotent
 @orders.refuses(
     *(errors.TelegramRequired, errors.OrderNotFound, errors.OwnOrder, errors.OrderNotActive),
-    *(errors.MaxExecutors, errors.InsufficientBalance, *REFUSALS),
+    *(errors.MaxExecutors, errors.InsufficientBalance),
 )
 @orders.response(200, schemas.UrgentTakenSchema)
 def take(order_id: str) -> Any:
-    """Pay 2 ₽ and see the contact; once paid, the same answer again for nothing."""
+    """Pay 2 ₽ and see the contact; once paid, the same answer again for nothing: it needs no
+    Idempotency-Key. A kept answer would show the contact after the money came back."""
     executor = me()
     taken = take_order(executor.user_id, order_id)
     return {
@@ -246,11 +246,13 @@ def take(order_id: str) -> Any:
 
 _OWNERS_REFUSALS = (
     *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder, errors.OrderNotActive),
+    *REFUSALS,
 )
 
 
 @orders.route(f"/{PLACE}/respond", methods=["POST"])
 @require(POST_ORDERS, with_telegram, init_data=True)
+@idempotent
 @orders.refuses(*_OWNERS_REFUSALS, errors.NotAnExecutor)
 @orders.arguments(schemas.UrgentExecutorIdSchema)
 @orders.response(200, schemas.UrgentOrderSchema)
@@ -264,6 +266,7 @@ def respond(body: dict[str, Any], order_id: str) -> Any:
 
 @orders.route(f"/{PLACE}/complete", methods=["POST"])
 @require(POST_ORDERS, with_telegram, init_data=True)
+@idempotent
 @orders.refuses(*_OWNERS_REFUSALS, errors.NotAnExecutor)
 @orders.arguments(schemas.UrgentExecutorIdSchema)
 @orders.response(200, schemas.UrgentOrderSchema)
@@ -277,6 +280,7 @@ def complete(body: dict[str, Any], order_id: str) -> Any:
 
 @orders.route(f"/{PLACE}/close", methods=["POST"])
 @require(POST_ORDERS, with_telegram, init_data=True)
+@idempotent
 @orders.refuses(*_OWNERS_REFUSALS)
 @orders.response(200, schemas.UrgentOrderSchema)
 def close(order_id: str) -> Any:
@@ -358,8 +362,10 @@ def list_own_takes(pagination_parameters: PaginationParameters) -> Any:
 
 @balance.route("/recharge", methods=["POST"])
 @require(RECHARGE, with_telegram, init_data=True)
+@idempotent
 @balance.refuses(
-    *(errors.TelegramRequired, GatewayOff, GatewayUnavailable, NetworkNotWatched, TooManyIntents)
+    *REFUSALS,
+    *(errors.TelegramRequired, GatewayOff, GatewayUnavailable, NetworkNotWatched, TooManyIntents),
 )
 @balance.arguments(schemas.UrgentNewRechargeSchema)
 @balance.response(201, schemas.UrgentRechargeSchema)
@@ -420,7 +426,9 @@ def _by_transfer(user_id: int, offer: Offer, network: Network | None) -> dict[st
 
 @words.route("/client", methods=["POST"])
 @require(WRITE_REVIEWS, with_telegram, init_data=True)
+@idempotent
 @words.refuses(
+    *REFUSALS,
     *(errors.TelegramRequired, errors.OrderNotFound, errors.NotOwnOrder, errors.NotAnExecutor),
     *(errors.ExecutorNeeded, errors.AlreadyReviewed),
 )
@@ -439,7 +447,9 @@ def review(body: dict[str, Any]) -> Any:
 
 @words.route("/executor", methods=["POST"])
 @require(WRITE_REVIEWS, with_telegram, init_data=True)
+@idempotent
 @words.refuses(
+    *REFUSALS,
     *(errors.TelegramRequired, errors.OrderNotFound, errors.NotAnExecutor),
     errors.AlreadyComplained,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from manga_backend.kit import clock
 from manga_backend.kit.db import reading, transaction
@@ -13,7 +12,6 @@ from manga_backend.kit.live import LiveEvent
 from manga_backend.products.urgent import queries
 from manga_backend.products.urgent.models import Order
 from manga_backend.products.urgent.schemas import UrgentListedOrderSchema, as_listed
-from manga_backend.products.urgent.types import OrderStatus
 
 SOURCE = "urgent.orders"
 KIND = "order"
@@ -40,21 +38,26 @@ class OrderFeed:
             at = queries.change_at(after)
             if at is None and after:
                 return None
-            since = None if at is None else at - LATE
-            found = queries.list_changes(after, AT_A_TIME + 1, since=since)
-            return None if len(found) > AT_A_TIME else _events(found)
+            found = queries.changes_after(after, AT_A_TIME + 1)
+            if len(found) > AT_A_TIME:
+                return None
+            late = [] if at is None else queries.changes_before(after - 1, at - LATE)
+            return _events(queries.list_changed([*late, *found]))
 
     def news(self) -> list[LiveEvent]:
         now = clock.now()
         with reading(), transaction():
-            begins = self._upto is None
-            upto = queries.last_change_id() if self._upto is None else self._upto
-            found = queries.list_changes(upto, AT_A_TIME, since=now - LATE)
-            fresh = [change for change in found if change[0] not in self._seen]
-            events = [] if begins else _events(fresh)
-        self._upto = max([upto, *(number for number, _ in found)])
+            if self._upto is None:
+                self._upto = queries.last_change_id()
+                self._seen = dict.fromkeys(queries.changes_before(self._upto, now - LATE), now)
+                return []
+            late = queries.changes_before(self._upto, now - LATE)
+            missed = [number for number in late if number not in self._seen]
+            found = queries.changes_after(self._upto, AT_A_TIME)
+            events = _events(queries.list_changed([*missed, *found])) if missed or found else []
+        self._upto = max([self._upto, *found])
         self._seen = {number: at for number, at in self._seen.items() if at > now - 2 * LATE}
-        self._seen |= {number: now for number, _ in fresh}
+        self._seen |= dict.fromkeys([*missed, *found], now)
         return events
 
 
@@ -65,8 +68,6 @@ def _events(found: Sequence[tuple[int, Order]]) -> list[LiveEvent]:
     now = clock.now()
     events = []
     for number, order in sorted(newest.values(), key=lambda pair: pair[0]):
-        seen: dict[str, Any] = {"id": order.id, "status": order.status.value}
-        if order.status is not OrderStatus.DELETED:
-            seen = _shape.dump(as_listed(order, people[order.client_id], now))
+        seen = _shape.dump(as_listed(order, people[order.client_id], now))
         events.append(LiveEvent(number, KIND, json.dumps(seen, ensure_ascii=False)))
     return events

@@ -13,7 +13,15 @@ from manga_backend.kernel.identity.domain import MAX_TELEGRAM_ID
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kit import clock
 from manga_backend.kit.http import Moment
-from manga_backend.products.urgent.domain import average, is_contact, minutes_left, status_at, tidy
+from manga_backend.kit.i18n import gettext
+from manga_backend.products.urgent.domain import (
+    average,
+    is_contact,
+    minutes_left,
+    status_at,
+    tidy,
+    visible,
+)
 from manga_backend.products.urgent.models import Complaint, Order, Profile, Review, Take
 from manga_backend.products.urgent.types import (
     LIFETIME,
@@ -48,7 +56,7 @@ class Prose(ma.fields.String):
     """The same for several lines."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        return super()._deserialize(value, attr, data, **kwargs).strip()
+        return visible(super()._deserialize(value, attr, data, **kwargs))
 
 
 def _name(example: str, **more: Any) -> Line:
@@ -59,7 +67,7 @@ def _name(example: str, **more: Any) -> Line:
 def _contact(**more: Any) -> Line:
     def check(value: str) -> None:
         if not is_contact(value):
-            raise ma.ValidationError("Must be a phone number or a Telegram @name.")
+            raise ma.ValidationError(gettext("Must be a phone number or a Telegram @name."))
 
     meta = {"description": "A phone number or a Telegram @name.", "example": "+7 900 000-00-00"}
     return Line(validate=[validate.Length(max=32), check], metadata=meta, **more)
@@ -130,7 +138,7 @@ class UrgentOrderQuerySchema(Lenient):
     def not_long_ago(self, value: datetime, **_: Any) -> None:
         """What is older is no news, and there would be no end of it."""
         if value < clock.now() - POLLED_WITHIN:
-            raise ma.ValidationError("Too long ago: read the list without it.")
+            raise ma.ValidationError(gettext("Too long ago: read the list without it."))
 
 
 class UrgentEventsQuerySchema(Lenient):
@@ -141,30 +149,27 @@ class UrgentEventsQuerySchema(Lenient):
 
 
 class UrgentListedOrderSchema(ma.Schema):
+    """Of a deleted order, which only `since` and the events tell of, nothing but id and status."""
+
     id = ma.fields.String(required=True, metadata={"example": "aB3dE5fG7hJ9"})
+    status = ma.fields.String(required=True, metadata={"example": "active"})
     client_id = ma.fields.Raw(
-        required=True,
         metadata={
             "description": "The client's Telegram id for themselves and for executors who paid; "
             "for all others an opaque text.",
             "oneOf": [{"type": "string"}, {"type": "integer"}],
         },
     )
-    client_first_name = ma.fields.String(required=True)
-    category = ma.fields.String(required=True)
-    description = ma.fields.String(required=True)
-    city = ma.fields.String(required=True)
-    city_locked = ma.fields.Boolean(
-        required=True, metadata={"description": "Always: a city can't be changed."}
-    )
-    status = ma.fields.String(required=True, metadata={"example": "active"})
-    executors_count = ma.fields.Integer(required=True)
-    created_at = Moment(required=True)
-    expires_at = Moment(required=True)
-    expires_in_minutes = ma.fields.Integer(required=True)
-    minutes_left = ma.fields.Integer(
-        required=True, metadata={"description": "By the server's clock."}
-    )
+    client_first_name = ma.fields.String()
+    category = ma.fields.String()
+    description = ma.fields.String()
+    city = ma.fields.String()
+    city_locked = ma.fields.Boolean(metadata={"description": "Always: a city can't be changed."})
+    executors_count = ma.fields.Integer()
+    created_at = Moment()
+    expires_at = Moment()
+    expires_in_minutes = ma.fields.Integer()
+    minutes_left = ma.fields.Integer(metadata={"description": "By the server's clock."})
 
 
 class UrgentExecutorSchema(ma.Schema):
@@ -314,6 +319,13 @@ class UrgentComplaintSchema(ma.Schema):
 
 def as_listed(order: Order, client: Person, now: datetime) -> dict[str, Any]:
     """What everybody may see."""
+    if order.status is OrderStatus.DELETED:
+        return {"id": order.id, "status": order.status.value}
+    return as_known(order, client, now)
+
+
+def as_known(order: Order, client: Person, now: datetime) -> dict[str, Any]:
+    """The same, of a deleted one as well: for those whom it concerns."""
     return {
         "id": order.id,
         "client_id": client.public_id,
@@ -340,7 +352,7 @@ def as_listed_all(
 
 def as_order(order: Order, client: Person, now: datetime, *, sees_contact: bool) -> dict[str, Any]:
     """One order; the contact, and who the client is, only for those who may."""
-    seen = {**as_listed(order, client, now), "contact": None}
+    seen = {**as_known(order, client, now), "contact": None}
     if sees_contact:
         seen |= {
             "contact": order.contact,

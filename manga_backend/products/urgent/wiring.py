@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manga_backend.kernel.approvals.service.asking import subjects
 from manga_backend.kernel.backoffice.admin import add_view
+from manga_backend.kernel.backoffice.messages import words
 from manga_backend.kernel.backoffice.service import cards, charts
 from manga_backend.kernel.identity.events import UserBanned
 from manga_backend.kernel.identity.service.sessions import doors
@@ -42,6 +43,12 @@ VIEWS = (
     (admin.ReviewsView, Review, "reviews", N_("Reviews")),
     (admin.ComplaintsView, Complaint, "complaints", N_("Complaints")),
 )
+WORDS = {
+    "closed_no_response": N_("Closed without an answer"),
+    "deleted": N_("Deleted"),
+    "dismissed": N_("Dismissed"),
+    "upheld": N_("Upheld"),
+}
 CHANGEABLE = {
     "RUB_PER_STAR": N_("Rubles for one Telegram Star"),
     "RUB_PER_USDT": N_("Rubles for one USDT"),
@@ -68,6 +75,8 @@ def init_app(app: App) -> None:
     charts.register(app, permissions.READ_ORDERS, admin.charts)
     for view, model, name, title in VIEWS:
         add_view(app, view(model, gettext_lazy(title), f"panel_urgent_{name}"))
+    for word, meaning in WORDS.items():
+        words.register(app, word, meaning)
     for setting, meaning in CHANGEABLE.items():
         changeable.register(app, setting, meaning)
     sources.register(app, runner.SOURCE, runner.OrderFeed())

@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from manga_backend.kernel.identity import domain, jobs
 from manga_backend.kernel.identity.errors import InitDataInvalid
 from manga_backend.kernel.identity.models import UsedLogin, User
+from manga_backend.kernel.identity.queries import find_user_called
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kit import clock
 from tests.kernel.factories import at_work, count, make_user, rows
@@ -244,3 +245,17 @@ def test_an_account_by_telegram_alone_has_no_password(api: Api) -> None:
         user = current.scalars(select(User)).one()
         assert (user.password_hash, user.username) == (None, None)
         assert user.label == "telegram:700020"
+
+
+def test_a_number_that_admins_type_is_the_telegram_id_first(api: Api) -> None:
+    """Anyone may register another's number as a username."""
+    right = make_user(api.app, telegram_id=6_663_619_001, verified=True)
+    api.reader("6663619001")
+    with at_work(api.app):
+        for typed in ("6663619001", "telegram:6663619001"):
+            found = find_user_called(typed)
+            assert found is not None
+            assert found.id == right
+        assert find_user_called("telegram:1") is None
+        named = find_user_called("6663619002")
+        assert named is None

@@ -6,7 +6,11 @@ from datetime import timedelta
 
 import time_machine
 
+from manga_backend.kernel.backoffice.types import CLI
+from manga_backend.kernel.identity.service.accounts import ban
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kit import clock
+from tests.kernel.factories import at_work
 from tests.products.urgent.factories import CONTACT, Person, close_due, deliver, executor, person
 from tests.support import Api
 
@@ -81,6 +85,19 @@ def test_a_forged_button_does_nothing(api: Api) -> None:
         assert api.bot.wait_for_callback_answer(query, timeout=5)
     seen = client.see(order)
     assert (seen["status"], seen["executors"][0]["answered_at"]) == ("active", None)
+
+
+def test_a_banned_client_s_buttons_do_nothing(api: Api) -> None:
+    client, taker = person(api), executor(api, "Борис")
+    order = client.order()["id"]
+    taker.take(order)
+    deliver(api)
+    client_id = client.user_id
+    with at_work(api.app):
+        ban(client_id, CLI, Role.SUPERUSER, "spam")
+    assert "заблокирован" in press(api, client, "берёт ваш заказ", "Борис")
+    assert "заблокирован" in say(api, client, "/myorders")
+    assert taker.balance == 10
 
 
 def test_balance_tells_the_rubles(api: Api) -> None:

@@ -90,10 +90,13 @@ def test_contacts(text: str, right: bool) -> None:
 
 def test_names_are_compared_without_case_and_blanks() -> None:
     assert key_of("  САНКТ-Петербург\n ") == key_of("санкт-петербург")
+    assert key_of("می\u200cخواهم") != key_of("میخواهم")  # inside, Persian needs it
+    assert key_of("\u200cشهر\u200c") == key_of("شهر")
 
 
 def test_words_are_looked_for_by_their_beginning() -> None:
-    assert stems_of('сантехника "кран" * дом') == ["сантехни", "кран", "дом"]
+    assert stems_of('Сантехника "кран" * дом в') == ["сантехни", "кран", "дом"]
+    assert stems_of("в") == ["в"]
 
 
 def test_nobody_has_an_average_without_ratings() -> None:

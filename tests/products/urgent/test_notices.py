@@ -165,6 +165,18 @@ class TestDigest:
             digest(api)
         assert len(told(api, "urgent_digest")) == 2
 
+    def test_another_frequency_swallows_no_news(self, api: Api) -> None:
+        start = clock.now()
+        with time_machine.travel(start, tick=False):
+            reader = follow(person(api), [], ["Казань"], "hourly")
+            person(api).order()
+        with time_machine.travel(start + timedelta(minutes=30), tick=False):
+            follow(reader, [], ["Казань"], "daily")
+        with time_machine.travel(start + timedelta(hours=30), tick=False):
+            digest(api)
+        (found,) = told(api, "urgent_digest")
+        assert found.chat_id == reader.telegram_id
+
 
 class TestClient:
     def test_hears_that_somebody_came_and_that_nobody_did(self, api: Api) -> None:

@@ -57,6 +57,12 @@ class TestPost:
         order = person(api).order(city="  Казань \n ", nonsense=1, expires_in_minutes=60)
         assert order["city"] == "Казань"
 
+    def test_compares_names_however_they_are_composed(self, api: Api) -> None:
+        order = person(api).order(city="Йошкар-Ола", category="San\u200bi\u202etär")
+        assert order["category"] == "Sanitär"
+        for city in ("Йошкар-Ола", "ЙОШКАР-ОЛА"):
+            assert [o["id"] for o in listed(api, f"?city={city}")] == [order["id"]]
+
     @pytest.mark.parametrize(
         "wrong",
         [
@@ -64,6 +70,8 @@ class TestPost:
             {"description": "          "},
             {"description": "x" * 2001},
             {"category": ""},
+            {"category": "\u200b\u2060"},
+            {"description": "\u200b" * 10},
             {"city": " "},
             {"contact": "call me"},
             {"contact": "@ab"},
@@ -141,6 +149,7 @@ class TestClock:
             close_due(api)
             assert client.see(order)["status"] == "active"
         with at(start, minutes=16):
+            assert listed(api) == []  # even before it is closed
             close_due(api)
             close_due(api)
             assert client.see(order)["status"] == "closed_no_response"
@@ -213,6 +222,8 @@ class TestOwner:
         assert [o["id"] for o in listed(api, "?q=срочно")] == [order]
         other = client.put(f"/api/orders/{order}", {"city": "Москва"})
         assert code(other) == (422, "city_locked")
+        unchanged = client.put(f"/api/orders/{order}", {"city": "Казань", "nonsense": 1})
+        assert unchanged.status_code == 200
         executor(api).take(order)
         late = client.put(f"/api/orders/{order}", {"contact": "@another"})
         assert code(late) == (409, "order_taken")
@@ -304,6 +315,8 @@ class TestList:
             ("?category=Замки&city=Казань", []),
             ("?q=двери", [lock]),
             ("?q=сантехника", [pipe]),
+            ("?q=ключи в", [lock]),
+            ("?q=захлопнулась дверь", [lock]),
             ("?q=900", []),
             ("?q=555-35-35", []),
             ("?status=completed", []),
@@ -315,6 +328,11 @@ class TestList:
         person(api).order()
         answer = api.client().get("/api/orders", query_string={"q": text})
         assert (answer.status_code, answer.get_json()) == (200, [])
+
+    def test_search_takes_one_letter_for_another(self, api: Api) -> None:
+        order = person(api).order(description="Нужна живая ёлка, помогите довезти")["id"]
+        for word in ("елка", "ёлка", "ЁЛКА"):
+            assert [o["id"] for o in listed(api, f"?q={word}")] == [order]
 
     def test_deleted_ones_can_not_be_listed(self, api: Api) -> None:
         assert api.client().get("/api/orders?status=deleted").status_code == 400
@@ -358,8 +376,9 @@ class TestList:
             executor(api).take(kept)
             new = client.order()["id"]
             since = clock.isoformat(start + timedelta(minutes=4))
-            found = listed(api, f"?since={since}")
-            assert {o["id"]: o["executors_count"] for o in found} == {kept: 1, new: 0}
+            found = {o["id"]: o for o in listed(api, f"?since={since}")}
+            assert found.pop(old) == {"id": old, "status": "deleted"}
+            assert {key: o["executors_count"] for key, o in found.items()} == {kept: 1, new: 0}
             again = api.client().get(
                 "/api/orders", headers={"If-None-Match": first.headers["ETag"]}
             )

@@ -19,10 +19,10 @@ from manga_backend.products.urgent.service.recharge import price_of
 from manga_backend.products.urgent.types import RechargeMethod
 from tests.conftest import Deployment
 from tests.kernel.factories import at_work, rows
-from tests.products.urgent.factories import Person, person
+from tests.products.urgent.factories import Person, init_data, person
 from tests.standins.cryptomus import CryptomusStandIn
 from tests.standins.telegram import BotApiStandIn
-from tests.support import Api
+from tests.support import Api, Reader
 from tests.variants import variant_api
 
 
@@ -96,6 +96,29 @@ class TestWays:
 
     def test_what_is_not_set_up_is_said(self, api: Api) -> None:
         assert ask(person(api), 100, "cryptomus").get_json()["code"] == "gateway_off"
+
+    def test_unpaid_invoices_hold_up_no_payment_by_hash(self, api: Api) -> None:
+        someone = person(api)
+        for amount in range(10, 15):
+            assert ask(someone, amount).status_code == 201
+        assert ask(someone, 15).get_json()["code"] == "too_many_pending"
+        body = {"init_data": init_data(api, someone.telegram_id)}
+        tokens = api.post("/auth/telegram/webapp", body).get_json()
+        reader = Reader(api, "", someone.telegram_id, tokens)
+        assert reader.status()["pending_payments"] == 0
+        assert reader.status()["last_payment"] is None
+        assert reader.submit().status_code == 202
+        assert reader.status()["pending_payments"] == 1
+
+    def test_with_a_key_the_first_answer_comes_again(self, api: Api) -> None:
+        someone = person(api)
+        body = {"amount": 100, "method": "telegram_stars"}
+        first, second = (
+            someone.post("/api/balance/recharge", body, **{"Idempotency-Key": "k"})
+            for _ in range(2)
+        )
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert first.get_json() == second.get_json()
 
     def test_telegram_s_silence_is_said_and_costs_nothing(self, api: Api) -> None:
         someone = person(api)

@@ -12,7 +12,7 @@ from manga_backend.products.urgent.types import ComplaintStatus
 from tests.kernel.backoffice.test_panel import Panel
 from tests.kernel.factories import at_work, rows
 from tests.products.urgent.factories import Person, executor, person, unique
-from tests.support import ADMIN_IDS, Api, at_once, counted_queries
+from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, at_once, counted_queries
 
 
 def taken(api: Api, *takers: Person) -> tuple[Person, str]:
@@ -80,6 +80,15 @@ class TestClient:
         assert code(rate(client, "aaaaaaaaaaaa")) == (404, "order_not_found")
         untaken = client.order()["id"]
         assert code(rate(client, untaken)) == (422, "executor_not_of_order")
+
+    def test_with_a_key_the_first_answer_comes_again(self, api: Api) -> None:
+        client, order = taken(api, executor(api))
+        body = {"order_id": order, "rating": 5}
+        answers = [
+            client.post("/api/reviews/client", body, **{"Idempotency-Key": "k"}) for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [201, 201]
+        assert answers[0].get_json() == answers[1].get_json()
 
     def test_refuses_what_is_no_rating(self, api: Api) -> None:
         client, order = taken(api, executor(api))
@@ -158,6 +167,21 @@ class TestComplaint:
         assert kept.status is ComplaintStatus.UPHELD
         assert "already" in api.press_again(ADMIN_IDS[1], why, "approve").lower()
         assert taker.balance == 10
+
+    def test_the_log_channel_is_told_no_contact(self, api: Api) -> None:
+        taker = executor(api)
+        client = person(api)
+        order = client.order(contact="@secret_contact")["id"]
+        taker.take(order)
+        why = unique("nobody there")
+        taker.post("/api/reviews/executor", {"order_id": order, "reason": why})
+        api.press(ADMIN_IDS[0], why, "Reject")
+        api.deliver()
+        line = api.bot.wait_for_message(LOG_CHANNEL, contains=why, timeout=5)
+        assert "@secret_contact" not in line.text
+        assert str(client.telegram_id) not in line.text
+        asked = api.bot.wait_for_message(ADMIN_IDS[0], contains=why, timeout=5)
+        assert "@secret_contact" in asked.text
 
     def test_dismissed_the_executor_hears_why(self, api: Api) -> None:
         taker = executor(api)

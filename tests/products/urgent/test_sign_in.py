@@ -65,6 +65,12 @@ class TestInitData:
         assert call(api, new).get_json()["first_name"] == "Айгуль К."
         assert call(api, old).get_json()["first_name"] == "Айгуль К."  # a client resends it
 
+    def test_nobody_else_learns_the_name_that_signs_in(self, api: Api) -> None:
+        reader = make_reader(api, telegram_id=700_900, telegram_verified_at=clock.now())
+        answer = reader.post("/api/orders", ORDER)
+        assert answer.status_code == 201, answer.text
+        assert reader.username not in api.client().get("/api/orders").get_data(as_text=True)
+
     def test_one_statement_finds_the_caller(self, api: Api) -> None:
         someone = person(api)
         someone.get("/api/users/me")

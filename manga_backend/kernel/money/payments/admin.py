@@ -19,8 +19,9 @@ from manga_backend.kernel.backoffice.admin import (
 from manga_backend.kernel.money.chains.domain import any_hash
 from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
 from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
+from manga_backend.kernel.money.payments.queries import list_refused_refunds
 from manga_backend.kernel.money.payments.service.refunds import refund
-from manga_backend.kernel.money.payments.types import PaymentStatus
+from manga_backend.kernel.money.payments.types import Method, PaymentStatus
 from manga_backend.kit.i18n import gettext, left_to_right
 
 MAX_REASON = 500
@@ -55,7 +56,8 @@ class PaymentsView(ListView):
         model = kwargs.get("model")
         if isinstance(model, Payment):
             paid = model.status is PaymentStatus.APPROVED and model.amount > 0
-            kwargs["may_refund"] = paid and current_visitor().can(REFUND)
+            owed = model.method is Method.STARS and list_refused_refunds(model.id)
+            kwargs["may_refund"] = bool(paid or owed) and current_visitor().can(REFUND)
         return super().render(template, **kwargs)
 
     @expose("/refund/<uuid:payment_id>", methods=("POST",))

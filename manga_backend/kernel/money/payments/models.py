@@ -268,5 +268,18 @@ class StarsRefund(Model):
     due_at: Mapped[datetime]
     """When Telegram is asked next; also the lease of whoever is asking."""
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    times: Mapped[int] = mapped_column(SmallInteger, default=1)
+    """How often it was asked for: what was refused for good may be asked for again."""
     problem: Mapped[str | None]
     settled_at: Mapped[datetime | None]
+
+    @property
+    def key(self) -> str:
+        """Of the transfer that reserves what the Stars bought."""
+        return refund_key(self.payment_id, self.times)
+
+
+def refund_key(payment_id: uuid.UUID, times: int) -> str:
+    """Each time of its own: a transfer that was voided is over."""
+    again = f":{times}" if times > 1 else ""
+    return f"payment:{payment_id}:refund{again}"

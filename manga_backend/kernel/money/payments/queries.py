@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -90,16 +90,41 @@ def own_payments(user_id: int) -> Select[Any]:
     )
 
 
-def count_of_user(user_id: int, status: PaymentStatus) -> int:
-    """How many payments of a user have this status."""
-    return (
-        session().scalar(
-            select(func.count())
-            .select_from(Payment)
-            .where(Payment.user_id == user_id, Payment.status == status)
-        )
-        or 0
+def _waits(payment: Any) -> ColumnElement[bool]:
+    """For a person's decision: a hash, or what a provider brought too little of. An invoice that
+    nobody has paid yet asks for nothing."""
+    is_asked = or_(
+        payment.method == Method.CRYPTO,
+        and_(payment.method == Method.GATEWAY, payment.verify_at.is_(None)),
     )
+    return and_(payment.status == PaymentStatus.PENDING, is_asked)
+
+
+def count_purchases(user_id: int) -> int:
+    """How many payments of a user were approved."""
+    approved = (Payment.user_id == user_id) & (Payment.status == PaymentStatus.APPROVED)
+    return _count_where(approved)
+
+
+def count_waiting(user_id: int) -> int:
+    """How many payments of a user wait for a decision."""
+    return _count_where((Payment.user_id == user_id) & _waits(Payment))
+
+
+def count_open_orders(user_id: int, method: Method, since: datetime) -> int:
+    """How many invoices by a method nobody has paid yet, of those that were made since."""
+    return _count_where(
+        and_(
+            Payment.user_id == user_id,
+            Payment.method == method,
+            Payment.status == PaymentStatus.PENDING,
+            Payment.submitted_at >= since,
+        )
+    )
+
+
+def _count_where(which: ColumnElement[bool]) -> int:
+    return session().scalar(select(func.count()).select_from(Payment).where(which)) or 0
 
 
 def count_submissions(user_id: int, tx_hash: str) -> int:
@@ -124,12 +149,7 @@ def is_taken(tx_hash: str) -> bool:
 
 def count_pending() -> int:
     """How many payments wait for a decision."""
-    return (
-        session().scalar(
-            select(func.count()).select_from(Payment).where(Payment.status == PaymentStatus.PENDING)
-        )
-        or 0
-    )
+    return _count_where(_waits(Payment))
 
 
 def receiving_addresses() -> dict[str, str]:
@@ -143,7 +163,10 @@ def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[
     newest = aliased(Payment)
     newest_id = (
         select(newest.id)
-        .where(newest.user_id == user_id)
+        .where(
+            newest.user_id == user_id,
+            or_(newest.status != PaymentStatus.PENDING, _waits(newest)),
+        )
         .order_by(newest.id.desc())
         .limit(1)
         .correlate_except(newest)
@@ -151,20 +174,20 @@ def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[
     )
     last = aliased(Payment)
     return statement.add_columns(
-        _count(user_id, PaymentStatus.APPROVED).label("purchases_count"),
-        _count(user_id, PaymentStatus.PENDING).label("pending_payments"),
+        _count(user_id, lambda one: one.status == PaymentStatus.APPROVED).label("purchases_count"),
+        _count(user_id, _waits).label("pending_payments"),
         last.id.label("last_payment_id"),
         last.status.label("last_payment_status"),
         last.submitted_at.label("last_payment_submitted_at"),
     ).outerjoin(last, last.id == newest_id)
 
 
-def _count(user_id: ColumnElement[int], status: PaymentStatus) -> Any:
+def _count(user_id: ColumnElement[int], which: Callable[[Any], ColumnElement[bool]]) -> Any:
     counted = aliased(Payment)
     return (
         select(func.count())
         .select_from(counted)
-        .where(counted.user_id == user_id, counted.status == status)
+        .where(counted.user_id == user_id, which(counted))
         .correlate_except(counted)
         .scalar_subquery()
     )
@@ -330,6 +353,19 @@ def find_refund(payment: Payment) -> StarsRefund | None:
     return session().scalar(
         select(StarsRefund).where(
             StarsRefund.payment_id == payment.id, StarsRefund.is_surplus.is_(False)
+        )
+    )
+
+
+def list_refused_refunds(payment_id: uuid.UUID) -> list[StarsRefund]:
+    """Of a payment in Stars, surplus or not, what Telegram would not give back."""
+    return list(
+        session().scalars(
+            select(StarsRefund).where(
+                StarsRefund.payment_id == payment_id,
+                StarsRefund.settled_at.is_not(None),
+                StarsRefund.problem.is_not(None),
+            )
         )
     )
 

@@ -124,7 +124,11 @@ def pay_from_wallet(body: dict[str, Any]) -> Any:
 
 @paying.route("/checkout", methods=["POST"])
 @require(PAY)
-@paying.refuses(gateway_errors.GatewayOff, gateway_errors.GatewayUnavailable)
+@idempotent
+@paying.refuses(
+    *REFUSALS,
+    *(gateway_errors.GatewayOff, gateway_errors.GatewayUnavailable, errors.TooManyIntents),
+)
 @paying.arguments(schemas.WalletPaymentSchema)
 @paying.response(201, schemas.CheckoutSchema)
 @owns_transactions

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, update
 
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.telegram.domain import Update, read_contact, read_update
+from manga_backend.kernel.telegram.errors import UnknownInvoice
 from manga_backend.kernel.telegram.models import MAX_ATTEMPTS, TelegramUpdate
 from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.service.poller import get_or_make_poller
@@ -86,13 +87,8 @@ def _answer_checkout(question: CheckoutQuestion) -> Answer:
 def _note_purchase(purchase: Purchase) -> None:
     handler = invoices.find(purchase.payload.partition(":")[0])
     if handler is None:
-        log.error("Stars came for an invoice that nobody knows: look at it", extra=_named(purchase))
-        return
+        raise UnknownInvoice(purchase)
     handler.paid(purchase)
-
-
-def _named(purchase: Purchase) -> dict[str, Any]:
-    return {"charge_id": purchase.charge_id, "payload": purchase.payload}
 
 
 class _Refused(Exception):

@@ -13,7 +13,7 @@ from manga_backend.kit.db import session
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import status_at
 from manga_backend.products.urgent.models import Order, OrderChange
-from manga_backend.products.urgent.service.steps import move_order, refund_takes, tell
+from manga_backend.products.urgent.service.steps import move_order, refund_takes, takes_of, tell
 from manga_backend.products.urgent.types import ANSWER_WITHIN, LIFETIME, OrderStatus
 
 KEEP_CHANGES = timedelta(hours=2)
@@ -64,8 +64,7 @@ def _close(order: Order) -> None:
     to = status_at(order, clock.now())
     move_order(order, to)
     if to is OrderStatus.CLOSED_NO_RESPONSE:
-        takes = queries.list_takes([order.id])[order.id]
-        refund_takes(order, takes, messages.CLIENT_SILENT)
+        refund_takes(takes_of([order]), messages.CLIENT_SILENT)
         tell(order.client_id, messages.CLOSED, "urgent_closed", order)
     elif order.executors_count:
         takes = [t for t in queries.list_takes([order.id])[order.id] if t.refunded_at is None]
@@ -86,11 +85,11 @@ def close_orders_of(event: UserBanned) -> None:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    for order in list(found):
+    ended = list(found)
+    for order in ended:
         move_order(order, OrderStatus.DELETED)
-        if order.answered_at is None:
-            takes = queries.list_takes([order.id])[order.id]
-            refund_takes(order, takes, messages.CLIENT_BANNED)
+    unanswered = [order for order in ended if order.answered_at is None]
+    refund_takes(takes_of(unanswered), messages.CLIENT_BANNED)
 
 
 def forget_changes() -> None:

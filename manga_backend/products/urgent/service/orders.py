@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from manga_backend.kernel.identity.errors import Banned
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.statistics.service import count
 from manga_backend.kernel.statistics.types import Metric
@@ -30,6 +31,7 @@ from manga_backend.products.urgent.service.steps import (
     move_order,
     note_change,
     refund_takes,
+    takes_of,
     tell,
 )
 from manga_backend.products.urgent.types import (
@@ -46,10 +48,11 @@ HOUR = timedelta(hours=1)
 def post_order(client_id: int, draft: OrderDraft) -> Order:
     """A new order, for free; executors who follow its category and city are told soon.
 
-    TooManyOrders above ORDERS_PER_HOUR. Locks the client. Run twice it posts twice: callers send an
-    Idempotency-Key.
+    TooManyOrders above ORDERS_PER_HOUR, Banned. Locks the client. Run twice it posts twice: callers
+    send an Idempotency-Key.
     """
-    lock_user(client_id)
+    if lock_user(client_id).banned_at is not None:  # while the request was on its way
+        raise Banned
     now = clock.now()
     if settings(CoreSettings).ratelimit_enabled:
         recent = queries.newest_since(client_id, now - HOUR)
@@ -87,11 +90,13 @@ def change_order(client_id: int, order_id: str, changes: Mapping[str, str]) -> O
     _require_untaken(order)
     if "city" in changes and key_of(changes["city"]) != order.city_key:
         raise CityLocked
+    before = (order.category, order.description, order.contact)
     for name in ("category", "description", "contact"):
         setattr(order, name, changes.get(name, getattr(order, name)))
-    order.category_key = key_of(order.category)
-    session().flush()
-    note_change(order, clock.now())
+    if (order.category, order.description, order.contact) != before:
+        order.category_key = key_of(order.category)
+        session().flush()
+        note_change(order, clock.now())
     return order
 
 
@@ -144,8 +149,7 @@ def close_order(client_id: int, order_id: str) -> Order:
         raise OrderNotActive
     move_order(order, OrderStatus.DELETED)
     if order.answered_at is None:
-        takes = queries.list_takes([order.id])[order.id]
-        refund_takes(order, takes, messages.CLOSED_BY_CLIENT)
+        refund_takes(takes_of([order]), messages.CLOSED_BY_CLIENT)
     return order
 
 

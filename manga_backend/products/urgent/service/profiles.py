@@ -75,7 +75,9 @@ def set_frequency(user_id: int, frequency: Frequency) -> Profile:
     if profile.frequency is not frequency:
         now = clock.now()
         profile.frequency = frequency
-        profile.digest_at, profile.digested_at = next_digest(frequency, now), now
+        if profile.digest_at is None:  # another digest goes on where the one before it ended
+            profile.digested_at = now
+        profile.digest_at = next_digest(frequency, now)
         session().flush()
     return profile
 

@@ -127,7 +127,7 @@ class ComplaintSubject:
         order = lock_order(complaint.order_id)
         take = queries.find_take(order.id, complaint.executor_id)
         if take is not None and take.refunded_at is None:
-            refund_takes(order, [take], messages.COMPLAINT)
+            refund_takes([(order, take)], messages.COMPLAINT)
         else:
             _tell_decided(complaint, order, messages.COMPLAINT_UPHELD)
 
@@ -161,8 +161,8 @@ def _question(complaint: Complaint, order: Order, users: Mapping[int, Asker]) ->
             *([Fact(gettext("Comment"), complaint.comment)] if complaint.comment else []),
             Fact(gettext("Order"), order.id, code=True),
             Fact(gettext("What for"), f"{order.category}, {order.city}: {order.description}"),
-            Fact(gettext("Contact"), order.contact, code=True),
-            Fact(gettext("Client"), client.label),
+            Fact(gettext("Contact"), order.contact, code=True, is_private=True),
+            Fact(gettext("Client"), client.label, is_private=True),
             Fact(gettext("State"), gettext(messages.STATUS_WORDS[status_at(order, clock.now())])),
             Fact(gettext("Executors"), takes),
             Fact(gettext("Created"), local_time(order.created_at)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 from manga_backend.kit.i18n import render
-from manga_backend.products.urgent import messages
+from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.errors import OrderNotActive, OrderNotFound
 from manga_backend.products.urgent.models import ORDER_STEPS, Order, OrderChange, Take
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT, OrderStatus
@@ -84,15 +84,15 @@ def pay_for(take: Take) -> None:
     count(Metric.FACTS, label=messages.TAKEN, at=take.taken_at)
 
 
-def refund_takes(order: Order, takes: Collection[Take], reason: str) -> None:
+def refund_takes(takes: Collection[tuple[Order, Take]], reason: str) -> None:
     """Give the price back to those who have not got it back already, once each, and tell them why
-    (a key of messages.REFUND_REASONS). The order must be locked; locks all wallets together."""
-    due = [take for take in takes if take.refunded_at is None]
+    (a key of messages.REFUND_REASONS). The orders must be locked; locks all wallets together."""
+    due = [(order, take) for order, take in takes if take.refunded_at is None]
     if not due:
         return
     now = clock.now()
-    transfer([_back(take, reason) for take in due])
-    for take in due:
+    transfer([_back(take, reason) for _, take in due])
+    for order, take in due:
         take.refunded_at = now
         count(Metric.REVENUE, -take.price, label=CURRENCY, at=now)
         tell(
@@ -104,6 +104,12 @@ def refund_takes(order: Order, takes: Collection[Take], reason: str) -> None:
             reason=messages.REFUND_REASONS[reason],
         )
     session().flush()
+
+
+def takes_of(orders: Sequence[Order]) -> list[tuple[Order, Take]]:
+    """Each take of these orders with its order; one query."""
+    found = queries.list_takes([order.id for order in orders])
+    return [(order, take) for order in orders for take in found[order.id]]
 
 
 def _back(take: Take, reason: str) -> Move:

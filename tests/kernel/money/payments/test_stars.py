@@ -17,13 +17,18 @@ from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.errors import NotRefundable
 from manga_backend.kernel.money.payments.models import Invoice, Payment, StarsRefund
 from manga_backend.kernel.money.payments.service.refunds import refund
-from manga_backend.kernel.money.payments.service.stars import request_refund
+from manga_backend.kernel.money.payments.service.stars import StarsInvoices, request_refund
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
+from manga_backend.kernel.telegram.clients import BotClient
+from manga_backend.kernel.telegram.errors import UnknownInvoice
 from manga_backend.kernel.telegram.models import TelegramUpdate
+from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kernel.telegram.types import Purchase, Sender
 from manga_backend.kit import clock
+from manga_backend.kit.settings import settings
 from tests.kernel.factories import at_work, rows
-from tests.products.urgent.factories import Person, person
-from tests.support import Api, at_once
+from tests.products.urgent.factories import Person, deliver, person
+from tests.support import ADMIN_IDS, Api, at_once
 
 
 def link(executor: Person, amount: int = 120) -> str:
@@ -133,6 +138,19 @@ class TestPaying:
         assert executor.balance == 120
 
 
+def test_money_for_what_nobody_knows_is_a_fault_that_says_all(api: Api) -> None:
+    with api.app.app_context():
+        link = BotClient(settings(TelegramSettings)).create_stars_link("x", "x", "stars:zz", 5)
+    api.poll()
+    query = api.bot.pay(700_777, link)
+    hear(api)
+    assert api.bot.checkout_outcome(query)  # refused: but a bot may have said yes before
+    with at_work(api.app):
+        sender = Sender(700_777, "en")
+        with pytest.raises(UnknownInvoice, match=r"700777.*stars:zz.*charge-1"):
+            StarsInvoices().paid(Purchase(sender, "stars:zz", 5, "XTR", "charge-1"))
+
+
 class TestWayBack:
     def test_reserves_then_takes_and_gives_the_stars_back_once(self, api: Api) -> None:
         executor, payment = paid(api)
@@ -191,6 +209,17 @@ class TestWayBack:
         (row,) = refunds(api)
         assert row.settled_at is not None
         assert executor.balance == 120
+        deliver(api)
+        assert "CHARGE_NOT_FOUND" in api.question(ADMIN_IDS[0], str(payment.id)).text
+        with at_work(api.app):
+            refund(payment.id, CLI, "once more")  # by the panel's button
+        assert executor.balance == 0
+        with api.app.app_context():
+            jobs.refund_stars()
+        (row,) = refunds(api)
+        assert (row.times, row.problem) == (2, None)
+        (invoice,) = rows(api.app, Invoice)
+        assert invoice.status is InvoiceStatus.REFUNDED
         assert holds(api)
 
     def test_what_telegram_gave_back_already_is_done(self, api: Api) -> None:

@@ -23,6 +23,7 @@ from manga_backend.kernel.money.payments.service.steps import (
     move_payment,
     open_invoice,
     open_payment,
+    require_few_open,
 )
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
 from manga_backend.kernel.money.payments.types import (
@@ -58,12 +59,13 @@ class Order:
 
 def open_order(user_id: int, offer: Offer) -> Order:
     """A pending payment that waits for the provider's word. The same question within
-    REUSED_FOR gives the same order. GatewayOff. Locks the user."""
+    REUSED_FOR gives the same order. GatewayOff, TooManyIntents. Locks the user."""
     if not settings(GatewaySettings).enabled:
         raise GatewayOff
     lock_user(user_id)
     payment = queries.find_open_order(user_id, Method.GATEWAY, offer, clock.now() - REUSED_FOR)
     if payment is None:
+        require_few_open(user_id, Method.GATEWAY, clock.now() - REUSED_FOR)
         invoice = open_invoice(user_id, offer, f"user:{user_id}")
         payment = open_payment(
             invoice,

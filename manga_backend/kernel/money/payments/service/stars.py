@@ -3,13 +3,14 @@ way back."""
 
 from __future__ import annotations
 
-import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
+from manga_backend.kernel.approvals.service.asking import notify_admins
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel
 from manga_backend.kernel.identity.queries import get_contact
@@ -18,7 +19,7 @@ from manga_backend.kernel.money.ledger.service import post, reserve, transfer, v
 from manga_backend.kernel.money.ledger.types import TransferKind
 from manga_backend.kernel.money.payments import messages, queries
 from manga_backend.kernel.money.payments.errors import NotRefundable
-from manga_backend.kernel.money.payments.models import Payment, StarsRefund
+from manga_backend.kernel.money.payments.models import Payment, StarsRefund, refund_key
 from manga_backend.kernel.money.payments.service.booking import (
     EXCHANGE,
     credit_of,
@@ -31,17 +32,17 @@ from manga_backend.kernel.money.payments.service.steps import (
     move_payment,
     open_invoice,
     open_payment,
+    require_few_open,
 )
 from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, Offer, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
+from manga_backend.kernel.telegram.errors import UnknownInvoice
 from manga_backend.kernel.telegram.types import CheckoutQuestion, Message, Purchase
 from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.i18n import render
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.money import Money
-
-log = logging.getLogger(__name__)
 
 PAYLOAD = "stars"
 CURRENCY = "XTR"
@@ -74,11 +75,12 @@ class Errand:
 
 def open_stars_order(user_id: int, offer: Offer) -> StarsOrder:
     """A pending payment of an offer whose price is in Stars; the same question soon after gives the
-    same one. Locks the user."""
+    same one. TooManyIntents. Locks the user."""
     lock_user(user_id)
     now = clock.now()
     payment = queries.find_open_order(user_id, Method.STARS, offer, now - REUSED_FOR)
     if payment is None:
+        require_few_open(user_id, Method.STARS, now - REUSED_FOR)
         actor = f"user:{user_id}"
         until = now + PAYABLE_FOR
         invoice = open_invoice(user_id, offer, actor, expires_at=until)
@@ -107,14 +109,13 @@ class StarsInvoices:
         goes back by itself. Locks the payment."""
         payment = _lock(purchase.payload)
         if payment is None:
-            about = {"charge_id": purchase.charge_id, "payload": purchase.payload}
-            log.error("Stars came for a payment that nobody knows: look at it", extra=about)
-            return
+            raise UnknownInvoice(purchase)
         if payment.charge_id == purchase.charge_id:
             return
         if payment.status is not PaymentStatus.PENDING or not _is_price(payment, purchase):
             reason = f"the payment is {payment.status.value} already"
-            _send_back(payment, purchase.charge_id, purchase.sender.id, TELEGRAM, reason, True)
+            payer = purchase.sender.id
+            _send_back(payment, purchase.charge_id, payer, TELEGRAM, reason, is_surplus=True)
             return
         payment.charge_id, payment.verify_at = purchase.charge_id, None
         payment.verification = {**(payment.verification or {}), "payer_id": purchase.sender.id}
@@ -170,19 +171,17 @@ def expire_unpaid(limit: int) -> int:
 
 def request_refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
     """Give the payer's Stars back; what they bought is reserved in the wallet until Telegram has
-    done it. Once: NotRefundable for the second call. NotEnoughMoney when it is spent. Locks the
-    user, then the wallet. Audited. PaymentNotFound."""
+    done it. Once: NotRefundable for the second call, unless Telegram refused the first for good;
+    then all that it refused of this payment is asked for again. NotEnoughMoney when it is spent.
+    Locks the user, then the wallet. Audited. PaymentNotFound."""
     payment = queries.get_payment(payment_id)
     lock_user(payment.user_id)
     payment = queries.get_payment(payment_id)
-    paid = payment.status is PaymentStatus.APPROVED and payment.charge_id is not None
-    if not paid or payment.invoice.fulfilment != EXCHANGE or queries.find_refund(payment):
-        raise NotRefundable
-    key = _key(payment.id)
-    reserve([reversed_move(credit_of(payment), TransferKind.REFUND, key)])
-    assert payment.charge_id is not None
-    payer_id = int((payment.verification or {})["payer_id"])
-    _send_back(payment, payment.charge_id, payer_id, actor, reason, False)
+    refused = queries.list_refused_refunds(payment.id)
+    if refused:
+        _ask_again(payment, refused)
+    else:
+        _ask_first(payment, actor, reason)
     record_audit(
         actor,
         "payment.stars_refund_requested",
@@ -193,12 +192,33 @@ def request_refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
     return payment
 
 
-def _key(payment_id: uuid.UUID) -> str:
-    return f"payment:{payment_id}:refund"
+def _ask_first(payment: Payment, actor: Actor, reason: str) -> None:
+    paid = payment.status is PaymentStatus.APPROVED and payment.charge_id is not None
+    if not paid or payment.invoice.fulfilment != EXCHANGE or queries.find_refund(payment):
+        raise NotRefundable
+    assert payment.charge_id is not None
+    _reserve(payment, times=1)
+    payer_id = int((payment.verification or {})["payer_id"])
+    _send_back(payment, payment.charge_id, payer_id, actor, reason, is_surplus=False)
+
+
+def _ask_again(payment: Payment, refused: Sequence[StarsRefund]) -> None:
+    for row in refused:
+        if not row.is_surplus:
+            _reserve(payment, row.times + 1)
+        row.times, row.attempts, row.due_at = row.times + 1, 0, clock.now()
+        row.problem = row.settled_at = None
+    session().flush()
+    wake(REFUND)
+
+
+def _reserve(payment: Payment, times: int) -> None:
+    key = refund_key(payment.id, times)
+    reserve([reversed_move(credit_of(payment), TransferKind.REFUND, key)])
 
 
 def _send_back(
-    payment: Payment, charge_id: str, payer_id: int, actor: Actor, reason: str, is_surplus: bool
+    payment: Payment, charge_id: str, payer_id: int, actor: Actor, reason: str, *, is_surplus: bool
 ) -> None:
     now = clock.now()
     row = {
@@ -211,6 +231,7 @@ def _send_back(
         "requested_at": now,
         "due_at": now,
         "attempts": 0,
+        "times": 1,
     }
     session().execute(insert_or(StarsRefund).values(row).on_conflict_do_nothing())
     wake(REFUND)
@@ -255,9 +276,9 @@ def record_refund(charge_id: str, problem: str | None, *, is_final: bool) -> Non
     elif is_final:
         row.settled_at = now
         if not row.is_surplus:
-            void(_key(row.payment_id))
-        about = {"payment_id": str(row.payment_id), "charge_id": charge_id}
-        log.error("Telegram refuses to give Stars back: %s", problem, extra=about)
+            void(row.key)
+        subject = f"payment:{row.payment_id}"
+        notify_admins(messages.STARS_REFUSED, "stars_refused", subject=subject, refund=row)
     else:
         pause = min(LONGEST_PAUSE_SECONDS, 2 ** min(row.attempts, 12))
         row.due_at = now + timedelta(seconds=pause)
@@ -266,9 +287,8 @@ def record_refund(charge_id: str, problem: str | None, *, is_final: bool) -> Non
 
 def _take_back(row: StarsRefund) -> None:
     payment = queries.get_payment(row.payment_id)
-    key = _key(payment.id)
-    post(key)
-    transfer([reversed_move(sale_of(payment), TransferKind.REFUND, f"{key}:stars")])
+    post(row.key)
+    transfer([reversed_move(sale_of(payment), TransferKind.REFUND, f"{row.key}:stars")])
     move_invoice(payment.invoice, InvoiceStatus.REFUNDED, row.actor)
     contact = get_contact(payment.user_id)
     item = payment.invoice.item

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import update
 
-from manga_backend.kernel.money.payments.errors import PaymentNotPending
+from manga_backend.kernel.money.payments import queries
+from manga_backend.kernel.money.payments.errors import PaymentNotPending, TooManyIntents
 from manga_backend.kernel.money.payments.models import (
     INVOICE_STEPS,
     PAYMENT_STEPS,
@@ -28,6 +29,9 @@ from manga_backend.kernel.money.payments.types import (
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session
 from manga_backend.kit.registry import Registry
+
+MOST_OPEN_ORDERS = 5
+"""Invoices by one method that a user may have unpaid at a time."""
 
 
 class Fulfilment(Protocol):
@@ -146,6 +150,12 @@ def move_payment(
     if not done.rowcount:  # type: ignore[attr-defined]
         raise PaymentNotPending
     _note_payment_step(payment.id, before, to, actor, reason)
+
+
+def require_few_open(user_id: int, method: Method, since: datetime) -> None:
+    """TooManyIntents for whoever lets one invoice after the other lie. The user must be locked."""
+    if queries.count_open_orders(user_id, method, since) >= MOST_OPEN_ORDERS:
+        raise TooManyIntents
 
 
 def open_payment(invoice: Invoice, actor: str, *, method: Method, **columns: Any) -> Payment:

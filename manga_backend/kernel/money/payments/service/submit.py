@@ -22,7 +22,6 @@ from manga_backend.kernel.money.payments.types import (
     Method,
     Offer,
     OfferSource,
-    PaymentStatus,
 )
 from manga_backend.kit import clock
 from manga_backend.kit.db import violates
@@ -74,7 +73,7 @@ def submit_transaction(
     sent_before = queries.count_submissions(user_id, stored)
     if queries.is_taken(stored) or sent_before > MAX_RESUBMISSIONS:
         raise TransactionAlreadyUsed
-    if queries.count_of_user(user_id, PaymentStatus.PENDING) >= MAX_PENDING:
+    if queries.count_waiting(user_id) >= MAX_PENDING:
         raise TooManyPending
     actor = f"user:{user_id}"
     invoice = open_invoice(user_id, offer, actor)
