@@ -34,26 +34,13 @@ from sqlalchemy import Select, select
 from manga_backend.kernel.backoffice.domain import as_cell, csv_lines
 from manga_backend.kernel.backoffice.messages import GROUPS, word_of, written
 from manga_backend.kernel.backoffice.models import AuditEntry
-from manga_backend.kernel.backoffice.permissions import (
-    ENTER_PANEL,
-    EXPORT_LISTS,
-    READ_AUDIT,
-)
-from manga_backend.kernel.backoffice.service import (
-    cards,
-    charts,
-    gates,
-    record_audit,
-)
+from manga_backend.kernel.backoffice.permissions import ENTER_PANEL, EXPORT_LISTS, READ_AUDIT
+from manga_backend.kernel.backoffice.service import cards, charts, gates, record_audit
 from manga_backend.kernel.backoffice.types import Actor, Channel, MenuItem, Person, Section, Visitor
 from manga_backend.kit import clock
 from manga_backend.kit.db import MAX_ID, Model, db, reading, rollback, transaction
 from manga_backend.kit.http import MAX_PAGE, sign_of_life, storable
-from manga_backend.kit.i18n import (
-    gettext,
-    gettext_lazy,
-    left_to_right,
-)
+from manga_backend.kit.i18n import gettext, gettext_lazy, left_to_right
 from manga_backend.kit.money import Money, decimal_string
 from manga_backend.kit.problems import DomainError, InvalidInput
 from manga_backend.kit.ratelimit import client_address
@@ -176,8 +163,8 @@ class ListView(PanelView, ModelView):
 
     `money_columns` are amounts in minor units of the row's `currency`; `writers` write a column in
     another way than `written` does; `user_columns` stand on a user's page, of the rows that
-    `of_user` finds; `exact` says how a whole hash or the like is stored, so that it is looked up
-    and not searched for.
+    `of_user` finds: those whose `user_column` it is; `exact` says how a whole hash or the like is
+    stored, so that it is looked up and not searched for.
     """
 
     can_create = False
@@ -197,6 +184,7 @@ class ListView(PanelView, ModelView):
     money_columns: tuple[str, ...] = ()
     writers: Mapping[str, Callable[[Any], Any]] = {}
     user_columns: tuple[str, ...] = ()
+    user_column = "user_id"
     exact: Mapping[str, Callable[[str], str | None]] = {}
 
     def __init__(self, model: type[Model], name: str, endpoint: str, **kwargs: Any) -> None:
@@ -227,7 +215,7 @@ class ListView(PanelView, ModelView):
 
     def of_user(self, user: Person) -> Select[Any]:
         """The rows that are about a user."""
-        return select(self.model).where(self.model.user_id == user.id)
+        return select(self.model).where(getattr(self.model, self.user_column) == user.id)
 
     def section(self, user: Person) -> Section:
         """The newest of them, as this list writes them."""
@@ -253,7 +241,7 @@ class ListView(PanelView, ModelView):
 
     def user_filters(self, user: Person) -> dict[str, Any]:
         """The filters that leave a user's rows."""
-        return {"user_id": user.id}
+        return {self.user_column: user.id}
 
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         return [EqualTo(getattr(self.model, name), name)]

@@ -9,7 +9,7 @@ from typing import Any
 from flask import redirect, request, url_for
 from flask_admin import expose
 from markupsafe import Markup
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 
 from manga_backend.kernel.backoffice.admin import (
     EqualTo,
@@ -21,14 +21,14 @@ from manga_backend.kernel.backoffice.admin import (
     tell,
 )
 from manga_backend.kernel.backoffice.messages import chart_of, plain, written
-from manga_backend.kernel.backoffice.types import Card, Chart, Person
+from manga_backend.kernel.backoffice.types import Card, Chart
 from manga_backend.kernel.statistics import queries as statistics
 from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit.db import MAX_ID, session
 from manga_backend.kit.i18n import gettext
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import key_of
-from manga_backend.products.urgent.models import Complaint, Order, Review, Take
+from manga_backend.products.urgent.models import Order
 from manga_backend.products.urgent.permissions import MODERATE_REVIEWS, READ_ORDERS
 from manga_backend.products.urgent.service import reviews
 from manga_backend.products.urgent.types import OrderFilter, OrderStatus
@@ -60,6 +60,7 @@ class OrdersView(ListView):
     permission = READ_ORDERS
     group = "sale"
     place = 10
+    user_column = "client_id"
     user_columns = ("created_at", "category", "city", "status", "executors_count")
     column_list = (
         *("created_at", "category", "city", "status", "executors_count", "client_id"),
@@ -80,12 +81,6 @@ class OrdersView(ListView):
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         kind = SameName if name.endswith("_key") else EqualTo
         return [kind(getattr(Order, name), name)]
-
-    def of_user(self, user: Person) -> Select[Any]:
-        return select(Order).where(Order.client_id == user.id)
-
-    def user_filters(self, user: Person) -> dict[str, Any]:
-        return {"client_id": user.id}
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -115,6 +110,7 @@ class TakesView(ListView):
     permission = READ_ORDERS
     group = "sale"
     place = 11
+    user_column = "executor_id"
     user_columns = ("taken_at", "order_id", "price", "answered_at", "refunded_at")
     column_list = ("taken_at", "order_id", "executor_id", "price", "answered_at", "refunded_at")
     column_default_sort = ("id", True)
@@ -124,12 +120,6 @@ class TakesView(ListView):
     column_details_list = ("id", *column_list)
     money_columns = ("price",)
     writers = {"executor_id": _user("executor_id"), "order_id": _order}
-
-    def of_user(self, user: Person) -> Select[Any]:
-        return select(Take).where(Take.executor_id == user.id)
-
-    def user_filters(self, user: Person) -> dict[str, Any]:
-        return {"executor_id": user.id}
 
     @property
     def column_labels(self) -> dict[str, str]:
@@ -151,6 +141,7 @@ class ReviewsView(ListView):
     permission = READ_ORDERS
     group = "sale"
     place = 12
+    user_column = "executor_id"
     user_columns = ("created_at", "rating", "comment", "order_id", "hidden_at")
     column_list = ("created_at", "rating", "comment", "executor_id", "client_id", "hidden_at")
     column_default_sort = ("id", True)
@@ -164,12 +155,6 @@ class ReviewsView(ListView):
         "order_id": _order,
     }
     details_template = "backoffice/review.html"
-
-    def of_user(self, user: Person) -> Select[Any]:
-        return select(Review).where(Review.executor_id == user.id)
-
-    def user_filters(self, user: Person) -> dict[str, Any]:
-        return {"executor_id": user.id}
 
     def render(self, template: str, **kwargs: Any) -> Any:
         kwargs["may_moderate"] = current_visitor().can(MODERATE_REVIEWS)
@@ -213,6 +198,7 @@ class ComplaintsView(ListView):
     permission = READ_ORDERS
     group = "sale"
     place = 13
+    user_column = "executor_id"
     user_columns = ("created_at", "reason", "status", "order_id", "note")
     column_list = ("created_at", "reason", "status", "order_id", "executor_id", "decided_at")
     column_default_sort = ("id", True)
@@ -221,12 +207,6 @@ class ComplaintsView(ListView):
     column_filters = ("status", "executor_id")
     column_details_list = ("id", *column_list, "comment", "note")
     writers = {"executor_id": _user("executor_id"), "order_id": _order}
-
-    def of_user(self, user: Person) -> Select[Any]:
-        return select(Complaint).where(Complaint.executor_id == user.id)
-
-    def user_filters(self, user: Person) -> dict[str, Any]:
-        return {"executor_id": user.id}
 
     @property
     def column_labels(self) -> dict[str, str]:

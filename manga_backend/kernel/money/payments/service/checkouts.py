@@ -21,9 +21,7 @@ from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import (
     move_invoice,
     move_payment,
-    open_invoice,
-    open_payment,
-    require_few_open,
+    order_of,
 )
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND
 from manga_backend.kernel.money.payments.types import (
@@ -63,16 +61,8 @@ def open_order(user_id: int, offer: Offer) -> Order:
     if not settings(GatewaySettings).enabled:
         raise GatewayOff
     lock_user(user_id)
-    payment = queries.find_open_order(user_id, Method.GATEWAY, offer, clock.now() - REUSED_FOR)
-    if payment is None:
-        require_few_open(user_id, Method.GATEWAY, clock.now() - REUSED_FOR)
-        invoice = open_invoice(user_id, offer, f"user:{user_id}")
-        payment = open_payment(
-            invoice,
-            f"user:{user_id}",
-            method=Method.GATEWAY,
-            verify_at=clock.now() + POLL_EVERY,
-        )
+    verify_at = clock.now() + POLL_EVERY
+    payment = order_of(user_id, offer, Method.GATEWAY, REUSED_FOR, verify_at)
     amount = decimal_string(payment.amount, payment.currency)
     return Order(payment.id, payment.invoice_id, payment.id.hex, amount, payment.currency)
 

@@ -30,9 +30,7 @@ from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import (
     move_invoice,
     move_payment,
-    open_invoice,
-    open_payment,
-    require_few_open,
+    order_of,
 )
 from manga_backend.kernel.money.payments.types import InvoiceStatus, Method, Offer, PaymentStatus
 from manga_backend.kernel.notifications.service.outbox import notify_user
@@ -77,14 +75,8 @@ def open_stars_order(user_id: int, offer: Offer) -> StarsOrder:
     """A pending payment of an offer whose price is in Stars; the same question soon after gives the
     same one. TooManyIntents. Locks the user."""
     lock_user(user_id)
-    now = clock.now()
-    payment = queries.find_open_order(user_id, Method.STARS, offer, now - REUSED_FOR)
-    if payment is None:
-        require_few_open(user_id, Method.STARS, now - REUSED_FOR)
-        actor = f"user:{user_id}"
-        until = now + PAYABLE_FOR
-        invoice = open_invoice(user_id, offer, actor, expires_at=until)
-        payment = open_payment(invoice, actor, method=Method.STARS, verify_at=until)
+    until = clock.now() + PAYABLE_FOR
+    payment = order_of(user_id, offer, Method.STARS, REUSED_FOR, until, expires_at=until)
     return StarsOrder(payment.id, payment.invoice_id, f"{PAYLOAD}:{payment.id.hex}", payment.amount)
 
 

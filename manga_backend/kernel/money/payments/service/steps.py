@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import update
@@ -152,10 +152,27 @@ def move_payment(
     _note_payment_step(payment.id, before, to, actor, reason)
 
 
-def require_few_open(user_id: int, method: Method, since: datetime) -> None:
-    """TooManyIntents for whoever lets one invoice after the other lie. The user must be locked."""
+def order_of(
+    user_id: int,
+    offer: Offer,
+    method: Method,
+    reused_for: timedelta,
+    verify_at: datetime,
+    *,
+    expires_at: datetime | None = None,
+) -> Payment:
+    """A pending payment that waits for a provider's word; the same question within `reused_for`
+    gives the same one. TooManyIntents for whoever lets one after the other lie. The user must be
+    locked."""
+    since = clock.now() - reused_for
+    found = queries.find_open_order(user_id, method, offer, since)
+    if found is not None:
+        return found
     if queries.count_open_orders(user_id, method, since) >= MOST_OPEN_ORDERS:
         raise TooManyIntents
+    actor = f"user:{user_id}"
+    invoice = open_invoice(user_id, offer, actor, expires_at=expires_at)
+    return open_payment(invoice, actor, method=method, verify_at=verify_at)
 
 
 def open_payment(invoice: Invoice, actor: str, *, method: Method, **columns: Any) -> Payment:
