@@ -18,11 +18,11 @@ import redis
 from flask import Flask, current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import Text, select
+from sqlalchemy import Text, bindparam, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import Model, after_commit, read_one, transaction
+from manga_backend.kit.db import Model, after_commit, read_one, transaction, write_one
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.logging import Outage
@@ -39,6 +39,7 @@ WAKE_SECONDS = 5
 REDIS_PATIENCE_SECONDS = 0.5
 REDIS_RETRY_SECONDS = 10
 TICK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 
 Job = Callable[[], None]
 jobs: Registry[Job] = Registry("jobs")
@@ -66,6 +67,15 @@ class ScheduledRun(Model):
     started_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None]
     error: Mapped[str | None]
+
+
+_DUE_NOW = (
+    update(ScheduledRun)
+    .where(ScheduledRun.name == bindparam("wanted"), ScheduledRun.due_at > bindparam("now"))
+    .values(due_at=bindparam("now"))
+)
+"""Without Redis a schedule is woken by its row: the leader may be another process."""
+_SOONEST = select(func.min(ScheduledRun.due_at).label("due_at"))
 
 
 class _Broker:
@@ -152,10 +162,12 @@ def wake(name: str) -> None:
 
     def now() -> None:
         redis_broker = broker()
-        if redis_broker is None:
-            local_flag(name).set()
-        else:
+        if redis_broker is not None:
             redis_broker.wake(name)
+            return
+        local_flag(name).set()
+        if schedules.find(name) is not None:
+            write_one(_DUE_NOW, {"wanted": name, "now": clock.now()})
 
     after_commit(now)
 
@@ -243,5 +255,18 @@ def scheduler(app: Flask, stop: Stop) -> None:
                 if (redis_broker := broker()) is not None:
                     redis_broker.outage.begins(error)
                 pause = REDIS_RETRY_SECONDS
-        with stop.idle():
-            stop.wait(pause)
+        with stop.idle(), app.app_context():
+            _rest(stop, pause)
+
+
+def _rest(stop: Stop, seconds: float) -> None:
+    """Until something is due: without Redis looked for every LOOK_SECONDS, by one statement."""
+    if settings(CoreSettings).redis_url:
+        stop.wait(seconds)
+        return
+    until = time.monotonic() + seconds
+    while not stop.wait(min(LOOK_SECONDS, max(0.0, until - time.monotonic()))):
+        soonest = read_one(_SOONEST, {})
+        is_due = soonest is not None and soonest["due_at"] and soonest["due_at"] <= clock.now()
+        if is_due or time.monotonic() >= until:
+            return

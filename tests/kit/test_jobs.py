@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 import time_machine
-from flask import Flask
+from flask import Flask, current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
@@ -25,11 +26,14 @@ from manga_backend.kit.jobs import (
     local_flag,
     run,
     run_schedule,
+    scheduler,
     schedules,
     tick,
     wake,
 )
+from manga_backend.kit.leader import Stop
 from tests.conftest import Deployment
+from tests.deployment.processes import eventually
 from tests.variants import logged, variant
 from tools.services import RedisServer, free_port
 
@@ -239,3 +243,35 @@ class TestWakeWithRedis:
                     wake("test.work")
         assert len(lines) == 1
         assert "Redis is away" in lines[0]
+
+
+class TestWakeWithoutRedis:
+    def test_makes_its_schedule_due_for_whoever_leads(self, work: Work) -> None:
+        tick()
+        with transaction():
+            wake("test.work")
+        assert last_run().due_at <= clock.now()
+        tick()
+        assert work.runs == 2
+
+    def test_a_rollback_wakes_nobody(self, work: Work) -> None:
+        tick()
+        with pytest.raises(RuntimeError), transaction():
+            wake("test.work")
+            raise RuntimeError
+        tick()
+        assert work.runs == 1
+
+    def test_the_leader_looks_every_two_seconds(self, work: Work) -> None:
+        stop = Stop()
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        leader = threading.Thread(target=scheduler, args=(app, stop))
+        leader.start()
+        try:
+            eventually(lambda: work.runs == 1)
+            with transaction():
+                wake("test.work")
+            eventually(lambda: work.runs == 2, within=5)
+        finally:
+            stop.set()
+            leader.join(10)

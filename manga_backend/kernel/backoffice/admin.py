@@ -234,9 +234,10 @@ class ListView(PanelView, ModelView):
         names = list(self.column_filters or ())
         if not wanted.keys() <= set(names):
             return None
-        values: dict[str, Any] = {
-            f"flt{names.index(name)}_{name}_equals": value for name, value in wanted.items()
-        }
+        values: dict[str, Any] = {}
+        for name, value in wanted.items():
+            at = names.index(name)
+            values[f"flt{at}_{self.get_filter_arg(at, self._filters[at])}"] = value
         return url_for(f"{self.endpoint}.index_view", **values)
 
     def user_filters(self, user: Person) -> dict[str, Any]:

@@ -258,7 +258,9 @@ class UsersView(ListView):
     column_list = ("username", "first_name", "telegram_id", "role", "created_at", "banned_at")
     column_default_sort = ("id", True)
     column_sortable_list = ("created_at", "banned_at")
-    column_searchable_list = ("username_key", "phone", "telegram_id", "telegram_username")
+    column_searchable_list = (
+        *("username_key", "phone", "telegram_id", "telegram_username", "first_name"),
+    )
     column_filters = ("role",)
     column_details_list = (
         *("public_id", "username", "role", "language", "telegram_id", "telegram_verified_at"),

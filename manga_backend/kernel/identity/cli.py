@@ -26,7 +26,7 @@ def _password(given: str | None) -> str:
 
 
 def _find(username: str) -> User:
-    user = queries.find_user_by_username(username)
+    user = queries.find_user_called(username)
     if user is None:
         raise click.ClickException(f"there is no user {username!r}")
     return user

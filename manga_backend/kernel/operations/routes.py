@@ -8,6 +8,7 @@ from flask import current_app
 
 from manga_backend.kernel.operations import schemas, service
 from manga_backend.kit.http import Blueprint
+from manga_backend.kit.live import live
 from manga_backend.kit.principal import public, unlimited
 
 health = Blueprint("operations_health", __name__, description="For load balancers and people.")
@@ -23,6 +24,7 @@ def is_healthy() -> Any:
 
 
 @health.route("/health/live")
+@live
 @unlimited
 @public
 @health.response(200, schemas.HealthSchema)

@@ -29,9 +29,9 @@ from manga_backend.kit.i18n import gettext
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import key_of
 from manga_backend.products.urgent.models import Order
-from manga_backend.products.urgent.permissions import MODERATE_REVIEWS, READ_ORDERS
-from manga_backend.products.urgent.service import reviews
-from manga_backend.products.urgent.types import OrderFilter, OrderStatus
+from manga_backend.products.urgent.permissions import MODERATE_ORDERS, MODERATE_REVIEWS, READ_ORDERS
+from manga_backend.products.urgent.service import orders, reviews
+from manga_backend.products.urgent.types import ID_CHARACTERS, OrderFilter, OrderStatus
 
 DAYS = 30
 MAX_REASON = 500
@@ -76,7 +76,28 @@ class OrdersView(ListView):
         "completed_by",
     )
     writers = {"client_id": _user("client_id"), "completed_by": _user("completed_by")}
-    exact = {"id": lambda text: text if len(text) == 12 else None}
+    exact = {"id": lambda text: text if len(text) == ID_CHARACTERS else None}
+    details_template = "backoffice/order.html"
+
+    def render(self, template: str, **kwargs: Any) -> Any:
+        order = kwargs.get("model")
+        if isinstance(order, Order):
+            is_active = order.status is OrderStatus.ACTIVE
+            kwargs["may_close"] = is_active and current_visitor().can(MODERATE_ORDERS)
+            kwargs["takes"] = queries.list_takes([order.id])[order.id]
+            executors = [take.executor_id for take in kwargs["takes"]]
+            kwargs["people"] = queries.persons(executors)
+        return super().render(template, **kwargs)
+
+    @expose("/close/<order_id>", methods=("POST",))
+    def close(self, order_id: str) -> Any:
+        require_right(MODERATE_ORDERS)
+        reason = request.form.get("reason", "").strip()[:MAX_REASON]
+        if reason:
+            act(lambda: orders.close_for_all(order_id, actor(), reason))
+        else:
+            tell(gettext("A reason is needed."), "error")
+        return redirect(url_for(".details_view", id=order_id))
 
     def scaffold_filters(self, name: str) -> list[EqualTo]:
         kind = SameName if name.endswith("_key") else EqualTo

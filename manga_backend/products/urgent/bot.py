@@ -13,7 +13,7 @@ from manga_backend.kit.i18n import gettext, language, render
 from manga_backend.kit.settings import CoreSettings, settings
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import minutes_left, status_at
-from manga_backend.products.urgent.errors import NotAnExecutor, OrderNotFound, TelegramRequired
+from manga_backend.products.urgent.errors import NoAccountYet, NotAnExecutor, OrderNotFound
 from manga_backend.products.urgent.models import Order, Take
 from manga_backend.products.urgent.service import orders as service
 from manga_backend.products.urgent.types import ID_CHARACTERS, OrderFilter, OrderStatus
@@ -28,7 +28,7 @@ def list_open(command: Command) -> Message:
     found = queries.public_orders(OrderFilter(OrderStatus.ACTIVE, search=search)).limit(LISTED)
     shown = [_shown(order) for order in session().scalars(found)]
     url = settings(CoreSettings).web_app_url
-    return Message(render(messages.ORDERS, language(), orders=shown, url=url))
+    return Message(render(messages.ORDERS, language(), orders=shown, search=search, url=url))
 
 
 def list_own(command: Command) -> Message:
@@ -69,10 +69,10 @@ def close(press: Press) -> str:
 
 
 def _account(telegram_id: int) -> int:
-    """TelegramRequired for whoever has no account here; Banned."""
+    """NoAccountYet for whoever has no account here; Banned."""
     user = find_user_by_verified_telegram_id(telegram_id)
     if user is None:
-        raise TelegramRequired
+        raise NoAccountYet
     if user.banned_at is not None:
         raise Banned
     return user.id
@@ -96,5 +96,6 @@ def _shown(order: Order) -> dict[str, Any]:
         "description": order.description,
         "minutes_left": minutes_left(order.expires_at, now),
         "executors_count": order.executors_count,
+        "is_active": status_at(order, now) is OrderStatus.ACTIVE,
         "status": gettext(messages.STATUS_WORDS[status_at(order, now)]),
     }

@@ -22,7 +22,10 @@ _INVISIBLE = re.compile(
 )
 _BLANKS = " \t\n\u200c\u200d\u2800\u3164"
 _SPACE = re.compile(r"\s+")
-_PHONE = re.compile(r"\+?[\d\s().-]{5,24}", re.ASCII)
+_PHONE = re.compile(
+    r"\+?\d(?:[\s.-]?[(]?\d[)]?){6,23}|\+?[(]\d(?:[\s.-]?[()]?\d[)]?){6,23}", re.ASCII
+)
+_PAGE = re.compile(r"(?:https?://)?(?:t\.me|telegram\.me)/(?=[A-Za-z]\w{3,31}/?\Z)", re.ASCII)
 _NAME = re.compile(r"@[A-Za-z]\w{3,31}", re.ASCII)
 _WORD = re.compile(r"\w+")
 MAX_WORDS, SHORT_WORD = 10, 4
@@ -95,12 +98,17 @@ def key_of(name: str) -> str:
     return unicodedata.normalize("NFKC", tidy(name)).casefold()
 
 
+def as_contact(text: str) -> str:
+    """`https://t.me/name` is `@name`."""
+    return _PAGE.sub("@", text)
+
+
 def is_contact(text: str) -> bool:
-    """A phone number with at least 5 digits, or a Telegram @name."""
+    """A phone number with 7 to 15 digits (E.164), or a Telegram @name."""
     if _NAME.fullmatch(text):
         return True
     digits = sum(c.isdigit() for c in text)
-    return _PHONE.fullmatch(text) is not None and 5 <= digits <= 15
+    return _PHONE.fullmatch(text) is not None and 7 <= digits <= 15
 
 
 def stems_of(search: str) -> list[str]:

@@ -14,6 +14,14 @@ class TelegramRequired(DomainError):
     detail = N_("Link your Telegram account first.")
 
 
+class NoAccountYet(DomainError):
+    """Whoever writes to the bot has not opened the Mini App."""
+
+    status = 404
+    code = "no_account"
+    detail = N_("Open the app once, then come back here.")
+
+
 class OrderNotFound(DomainError):
     """No order has this id, or it was deleted."""
 
@@ -98,6 +106,14 @@ class NotAnExecutor(DomainError):
     status = 422
     code = "executor_not_of_order"
     detail = N_("This person has not taken the order.")
+
+
+class NotTaken(DomainError):
+    """The caller has not paid for this order."""
+
+    status = 422
+    code = "order_not_taken"
+    detail = N_("You have not taken this order.")
 
 
 class ExecutorNeeded(DomainError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from manga_backend.kernel.telegram.types import Button
 from manga_backend.kit.i18n import N_, gettext, in_language
@@ -11,6 +12,7 @@ from manga_backend.products.urgent.types import OrderStatus
 TAKEN_BY = "messages/urgent_taken.html"
 ANSWERED = "messages/urgent_answered.html"
 COMPLETED = "messages/urgent_completed.html"
+OVER = "messages/urgent_over.html"
 REFUNDED = "messages/urgent_refunded.html"
 CLOSED = "messages/urgent_closed.html"
 WHO_DID_IT = "messages/urgent_who_did_it.html"
@@ -28,11 +30,12 @@ FACT_OF_STATUS = {status: f"urgent:{status.value}" for status in OrderStatus}
 """What statistics count them by."""
 
 CLIENT_SILENT, CLOSED_BY_CLIENT = "client_silent", "closed_by_client"
-CLIENT_BANNED, COMPLAINT = "client_banned", "complaint"
+CLIENT_BANNED, BY_ADMIN, COMPLAINT = "client_banned", "by_admin", "complaint"
 REFUND_REASONS = {
     CLIENT_SILENT: N_("The client did not answer within 15 minutes."),
     CLOSED_BY_CLIENT: N_("The client closed the order before answering anyone."),
     CLIENT_BANNED: N_("The client was banned."),
+    BY_ADMIN: N_("An admin has closed the order."),
     COMPLAINT: N_("Your complaint was upheld."),
 }
 
@@ -45,6 +48,14 @@ STATUS_WORDS = {
 }
 
 ANSWER_PRESS, DONE_PRESS, CLOSE_PRESS = "ua", "ud", "uc"
+
+MONEY_BACK = "the money went back"
+"""Why a review is hidden by itself."""
+
+CLOSED_ANYHOW, DONE_BY_ANOTHER = (
+    N_("The client has closed this order."),
+    N_("Somebody else has done this order."),
+)
 
 Buttons = Callable[[str | None], list[list[Button]]]
 """Language → rows."""
@@ -60,6 +71,12 @@ def answer_buttons(take_id: int, first_name: str) -> Buttons:
         return [[Button(words[:64], data=f"{ANSWER_PRESS}:{take_id}")]]
 
     return rows
+
+
+def has_button(buttons: dict[str, Any] | None, word: str, number: int) -> bool:
+    """Whether a message has the button of this take."""
+    rows = (buttons or {}).get("rows", [])
+    return any(button.get("callback_data") == f"{word}:{number}" for row in rows for button in row)
 
 
 def done_buttons(takes: Sequence[tuple[int, str]]) -> Buttons:

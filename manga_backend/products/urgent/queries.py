@@ -85,6 +85,8 @@ def changed_orders(wanted: OrderFilter, since: datetime) -> Select[Any]:
         statement = statement.where(Order.category_key == key_of(wanted.category))
     if wanted.city is not None:
         statement = statement.where(Order.city_key == key_of(wanted.city))
+    if wanted.search is not None:
+        statement = statement.where(_found_by(wanted.search))
     return statement.order_by(Order.changed_at.desc(), Order.id.desc())
 
 
@@ -267,6 +269,18 @@ def find_review_of(order_id: str, client_id: int) -> Review | None:
     )
 
 
+def shown_reviews(order_ids: Collection[str]) -> list[Review]:
+    """Of these orders, locked."""
+    return list(
+        session().scalars(
+            select(Review)
+            .where(Review.order_id.in_(order_ids), Review.hidden_at.is_(None))
+            .order_by(Review.executor_id)
+            .with_for_update()
+        )
+    )
+
+
 def get_review(review_id: int) -> Review:
     """ReviewNotFound."""
     found = session().get(Review, review_id)
@@ -281,6 +295,13 @@ def find_complaint_of(order_id: str, executor_id: int) -> Complaint | None:
         select(Complaint).where(
             Complaint.order_id == order_id, Complaint.executor_id == executor_id
         )
+    )
+
+
+def own_complaints(executor_id: int) -> Select[Any]:
+    """What an executor complained about, newest first."""
+    return (
+        select(Complaint).where(Complaint.executor_id == executor_id).order_by(Complaint.id.desc())
     )
 
 

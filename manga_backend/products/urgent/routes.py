@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_smorest.pagination import PaginationParameters
 
-from manga_backend.kernel.identity.errors import SESSION_REFUSALS, Banned
+from manga_backend.kernel.identity.errors import (
+    SESSION_REFUSALS,
+    Banned,
+    InitDataExpired,
+    InitDataInvalid,
+    TelegramSignInOff,
+)
 from manga_backend.kernel.identity.queries import with_telegram
 from manga_backend.kernel.money.chains.types import Network
 from manga_backend.kernel.money.gateways.clients.cryptomus import open_page
@@ -52,6 +57,11 @@ from manga_backend.products.urgent.permissions import (
 from manga_backend.products.urgent.runner import SOURCE
 from manga_backend.products.urgent.service import orders as orders_service
 from manga_backend.products.urgent.service import profiles, recharge, reviews
+from manga_backend.products.urgent.service.seeing import (
+    order_seen_by,
+    own_orders_seen,
+    taken_orders_seen,
+)
 from manga_backend.products.urgent.service.taking import balance_of, take_order
 from manga_backend.products.urgent.types import (
     RUBLE,
@@ -66,6 +76,12 @@ from manga_backend.products.urgent.types import (
 log = logging.getLogger(__name__)
 
 PLACE = "<string(length=12):order_id>"
+IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The ETag of the answer before.",
+    "schema": {"type": "string"},
+}
 OPTIONAL: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 
 orders = Blueprint(
@@ -103,39 +119,8 @@ def me() -> Person:
 
 
 def _seen_by(order: Order, viewer: Person | None) -> dict[str, Any]:
-    """One order, as this person may see it; OrderNotFound for a deleted one of others."""
     viewer_id = viewer.user_id if viewer else None
-    takes = queries.list_takes([order.id])[order.id] if order.executors_count else []
-    mine = next((take for take in takes if take.executor_id == viewer_id), None)
-    is_client = order.client_id == viewer_id
-    if order.status is OrderStatus.DELETED and not (is_client or mine):
-        raise errors.OrderNotFound
-    paid = mine is not None and mine.refunded_at is None
-    executors = [take.executor_id for take in takes] if is_client else []
-    people = queries.persons([order.client_id, *executors])
-    seen = schemas.as_order(
-        order, people[order.client_id], clock.now(), sees_contact=is_client or paid
-    )
-    if is_client:
-        known = queries.find_profiles(executors) if executors else {}
-        seen["executors"] = schemas.as_executors(order, takes, people, known)
-    return seen
-
-
-def _own_seen(found: Sequence[Order]) -> list[dict[str, Any]]:
-    """The caller's orders with who took them; as many queries for many as for one."""
-    takes = queries.list_takes([order.id for order in found])
-    executors = {take.executor_id for each in takes.values() for take in each}
-    people = queries.persons([*executors, me().user_id])
-    known = queries.find_profiles(executors)
-    now = clock.now()
-    return [
-        {
-            **schemas.as_order(order, people[order.client_id], now, sees_contact=True),
-            "executors": schemas.as_executors(order, takes[order.id], people, known),
-        }
-        for order in found
-    ]
+    return schemas.as_order(order_seen_by(order, viewer_id), clock.now())
 
 
 @orders.route("", methods=["POST"])
@@ -154,12 +139,14 @@ def post_order(body: dict[str, Any]) -> Any:
 
 @orders.route("")
 @public
-@orders.etag
+@orders.doc(parameters=[IF_NONE_MATCH])
+@orders.alt_response(304, description="Nothing has changed since the ETag that was sent.")
 @orders.arguments(schemas.UrgentOrderQuerySchema, location="query")
 @orders.response(200, schemas.UrgentListedOrderSchema(many=True))
 @orders.paginate()
 def list_orders(query: dict[str, Any], pagination_parameters: PaginationParameters) -> Any:
-    """The public list, newest first: active orders whose hour is not over, or others by status."""
+    """The public list, newest first: active orders whose hour is not over, or others by status. The
+    ETag changes with the orders, not with their minutes."""
     wanted = OrderFilter(
         OrderStatus(query["status"]), query.get("category"), query.get("city"), query.get("q")
     )
@@ -167,10 +154,15 @@ def list_orders(query: dict[str, Any], pagination_parameters: PaginationParamete
     statement = (
         queries.public_orders(wanted) if since is None else queries.changed_orders(wanted, since)
     )
-    found = paged(statement, pagination_parameters)
+    found, now = paged(statement, pagination_parameters), clock.now()
+    headers = {
+        "ETag": schemas.etag_of(found, pagination_parameters.item_count, now),
+        "Cache-Control": "no-cache",
+    }
+    if request.if_none_match.contains_weak(headers["ETag"][3:-1]):
+        return Response(status=304, headers=headers)
     clients = queries.persons({order.client_id for order in found})
-    listed = schemas.as_listed_all(found, clients, clock.now())
-    return listed, {"Cache-Control": "no-cache"}
+    return schemas.as_listed_all(found, clients, now), headers
 
 
 @orders.route("/events")
@@ -188,7 +180,14 @@ def listen(query: dict[str, Any]) -> Any:
 
 @orders.route(f"/{PLACE}")
 @public
-@orders.refuses(errors.OrderNotFound, *SESSION_REFUSALS, Banned)
+@orders.refuses(
+    errors.OrderNotFound,
+    *SESSION_REFUSALS,
+    InitDataInvalid,
+    InitDataExpired,
+    TelegramSignInOff,
+    Banned,
+)
 @orders.doc(security=OPTIONAL)
 @orders.response(200, schemas.UrgentOrderSchema)
 def get_order(order_id: str) -> Any:
@@ -330,7 +329,8 @@ def set_notification_settings(body: dict[str, Any]) -> Any:
 @users.paginate()
 def list_own_orders(pagination_parameters: PaginationParameters) -> Any:
     """What the caller has asked for, with who took it, newest first."""
-    return _own_seen(paged(queries.own_orders(me().user_id), pagination_parameters))
+    found = paged(queries.own_orders(me().user_id), pagination_parameters)
+    return [schemas.as_order(seen, clock.now()) for seen in own_orders_seen(found)]
 
 
 @users.route("/me/takes")
@@ -340,24 +340,16 @@ def list_own_orders(pagination_parameters: PaginationParameters) -> Any:
 @users.paginate()
 def list_own_takes(pagination_parameters: PaginationParameters) -> Any:
     """What the caller has taken, newest first; the contact unless the money came back."""
-    takes = paged(queries.taken_orders(me().user_id), pagination_parameters)
-    found = queries.find_orders([take.order_id for take in takes])
-    clients = queries.persons({order.client_id for order in found.values()})
-    now = clock.now()
-    return [
-        {
-            "order": schemas.as_order(
-                found[take.order_id],
-                clients[found[take.order_id].client_id],
-                now,
-                sees_contact=take.refunded_at is None,
-            ),
-            "taken_at": take.taken_at,
-            "answered_at": take.answered_at,
-            "refunded_at": take.refunded_at,
-        }
-        for take in takes
-    ]
+    found = paged(queries.taken_orders(me().user_id), pagination_parameters)
+    return [schemas.as_take(take, seen, clock.now()) for take, seen in taken_orders_seen(found)]
+
+
+@balance.route("/recharge")
+@require(RECHARGE, init_data=True)
+@balance.response(200, schemas.UrgentWaySchema(many=True))
+def list_ways() -> Any:
+    """The ways to recharge that are open now, with their rates and the least rubles."""
+    return recharge.list_ways()
 
 
 @balance.route("/recharge", methods=["POST"])
@@ -424,6 +416,17 @@ def _by_transfer(user_id: int, offer: Offer, network: Network | None) -> dict[st
     }
 
 
+@users.route("/me/complaints")
+@require(USE_PROFILE, with_telegram, init_data=True)
+@users.refuses(errors.TelegramRequired)
+@users.response(200, schemas.UrgentComplaintSchema(many=True))
+@users.paginate()
+def list_own_complaints(pagination_parameters: PaginationParameters) -> Any:
+    """What the caller complained about and what came of it, newest first."""
+    found = paged(queries.own_complaints(me().user_id), pagination_parameters)
+    return [schemas.as_complaint(one) for one in found]
+
+
 @words.route("/client", methods=["POST"])
 @require(WRITE_REVIEWS, with_telegram, init_data=True)
 @idempotent
@@ -450,8 +453,7 @@ def review(body: dict[str, Any]) -> Any:
 @idempotent
 @words.refuses(
     *REFUSALS,
-    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotAnExecutor),
-    errors.AlreadyComplained,
+    *(errors.TelegramRequired, errors.OrderNotFound, errors.NotTaken, errors.AlreadyComplained),
 )
 @words.arguments(schemas.UrgentNewComplaintSchema)
 @words.response(201, schemas.UrgentComplaintSchema)

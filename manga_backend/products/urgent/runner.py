@@ -41,7 +41,7 @@ class OrderFeed:
             found = queries.changes_after(after, AT_A_TIME + 1)
             if len(found) > AT_A_TIME:
                 return None
-            late = [] if at is None else queries.changes_before(after - 1, at - LATE)
+            late = queries.changes_before(after - 1, clock.now() - LATE)
             return _events(queries.list_changed([*late, *found]))
 
     def news(self) -> list[LiveEvent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from manga_backend.kit import clock
 from manga_backend.kit.http import Moment
 from manga_backend.kit.i18n import gettext
 from manga_backend.products.urgent.domain import (
+    as_contact,
     average,
     is_contact,
     minutes_left,
@@ -23,9 +25,11 @@ from manga_backend.products.urgent.domain import (
     visible,
 )
 from manga_backend.products.urgent.models import Complaint, Order, Profile, Review, Take
+from manga_backend.products.urgent.service.seeing import Seen
 from manga_backend.products.urgent.types import (
     LIFETIME,
     MAX_CHOICES,
+    MOST_RUBLES,
     Frequency,
     OrderStatus,
     Person,
@@ -52,6 +56,13 @@ class Line(ma.fields.String):
         return tidy(super()._deserialize(value, attr, data, **kwargs))
 
 
+class Contact(Line):
+    """The same; the address of somebody's page at Telegram is their @name."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        return as_contact(super()._deserialize(value, attr, data, **kwargs))
+
+
 class Prose(ma.fields.String):
     """The same for several lines."""
 
@@ -64,13 +75,13 @@ def _name(example: str, **more: Any) -> Line:
     return Line(validate=length, metadata={"example": example}, **more)
 
 
-def _contact(**more: Any) -> Line:
+def _contact(**more: Any) -> Contact:
     def check(value: str) -> None:
         if not is_contact(value):
             raise ma.ValidationError(gettext("Must be a phone number or a Telegram @name."))
 
     meta = {"description": "A phone number or a Telegram @name.", "example": "+7 900 000-00-00"}
-    return Line(validate=[validate.Length(max=32), check], metadata=meta, **more)
+    return Contact(validate=[validate.Length(max=32), check], metadata=meta, **more)
 
 
 def _description(**more: Any) -> Prose:
@@ -124,7 +135,7 @@ class UrgentOrderQuerySchema(Lenient):
     q = Line(
         data_key="q",
         validate=validate.Length(min=1, max=100),
-        metadata={"description": "Words of the description; contacts are never searched."},
+        metadata={"description": "Words of category and description; contacts are not searched."},
     )
     since = Moment(
         metadata={
@@ -149,7 +160,8 @@ class UrgentEventsQuerySchema(Lenient):
 
 
 class UrgentListedOrderSchema(ma.Schema):
-    """Of a deleted order, which only `since` and the events tell of, nothing but id and status."""
+    """Of a deleted order, which only `since` and the events tell of, no more than id, status and
+    `changed_at`."""
 
     id = ma.fields.String(required=True, metadata={"example": "aB3dE5fG7hJ9"})
     status = ma.fields.String(required=True, metadata={"example": "active"})
@@ -168,6 +180,7 @@ class UrgentListedOrderSchema(ma.Schema):
     executors_count = ma.fields.Integer()
     created_at = Moment()
     expires_at = Moment()
+    changed_at = Moment(metadata={"description": "The newest that was seen is the next `since`."})
     expires_in_minutes = ma.fields.Integer()
     minutes_left = ma.fields.Integer(metadata={"description": "By the server's clock."})
 
@@ -232,7 +245,7 @@ class UrgentNewRechargeSchema(Lenient):
     amount = ma.fields.Integer(
         required=True,
         strict=True,
-        validate=validate.Range(min=1, max=100_000),
+        validate=validate.Range(min=1, max=MOST_RUBLES),
         metadata={"description": "Rubles.", "example": 100},
     )
     method = ma.fields.String(
@@ -242,6 +255,19 @@ class UrgentNewRechargeSchema(Lenient):
         validate=validate.OneOf([network.value for network in Network]),
         metadata={"description": "For `crypto`; DEFAULT_NETWORK without."},
     )
+
+
+class UrgentWaySchema(ma.Schema):
+    method = ma.fields.String(required=True, metadata={"example": "telegram_stars"})
+    networks = ma.fields.List(
+        ma.fields.String(), required=True, metadata={"description": "For `crypto`."}
+    )
+    currency = ma.fields.String(
+        required=True, metadata={"description": "What is paid with; `XTR`: Telegram Stars."}
+    )
+    rubles_per_unit = ma.fields.String(required=True, metadata={"example": "1.2"})
+    least = ma.fields.Integer(required=True, metadata={"description": "Rubles."})
+    most = ma.fields.Integer(required=True, metadata={"description": "Rubles."})
 
 
 class UrgentRechargeSchema(ma.Schema):
@@ -264,7 +290,9 @@ class UrgentRechargeSchema(ma.Schema):
     )
     network = ma.fields.String(allow_none=True)
     address = ma.fields.String(allow_none=True, metadata={"description": "Pay exactly `price`."})
-    qr = ma.fields.String(allow_none=True, metadata={"description": "The address as an SVG."})
+    qr = ma.fields.String(
+        allow_none=True, metadata={"description": "The address: a data: URI of an SVG."}
+    )
     expires_at = Moment(allow_none=True)
 
 
@@ -320,7 +348,7 @@ class UrgentComplaintSchema(ma.Schema):
 def as_listed(order: Order, client: Person, now: datetime) -> dict[str, Any]:
     """What everybody may see."""
     if order.status is OrderStatus.DELETED:
-        return {"id": order.id, "status": order.status.value}
+        return {"id": order.id, "status": order.status.value, "changed_at": order.changed_at}
     return as_known(order, client, now)
 
 
@@ -338,9 +366,17 @@ def as_known(order: Order, client: Person, now: datetime) -> dict[str, Any]:
         "executors_count": order.executors_count,
         "created_at": order.created_at,
         "expires_at": order.expires_at,
+        "changed_at": order.changed_at,
         "expires_in_minutes": MINUTES,
         "minutes_left": minutes_left(order.expires_at, now),
     }
+
+
+def etag_of(orders: Collection[Order], total: int, now: datetime) -> str:
+    """Weak: it changes with the orders of a page and what the clock makes of them, but not with
+    their minutes."""
+    seen = [(o.id, clock.isoformat(o.changed_at), status_at(o, now).value) for o in orders]
+    return f'W/"{hashlib.sha256(repr((total, seen)).encode()).hexdigest()[:32]}"'
 
 
 def as_listed_all(
@@ -350,16 +386,29 @@ def as_listed_all(
     return [as_listed(order, clients[order.client_id], now) for order in orders]
 
 
-def as_order(order: Order, client: Person, now: datetime, *, sees_contact: bool) -> dict[str, Any]:
+def as_order(seen: Seen, now: datetime) -> dict[str, Any]:
     """One order; the contact, and who the client is, only for those who may."""
-    seen = {**as_known(order, client, now), "contact": None}
-    if sees_contact:
-        seen |= {
+    order, client = seen.order, seen.client
+    shown = {**as_known(order, client, now), "contact": None}
+    if seen.sees_contact:
+        shown |= {
             "contact": order.contact,
             "client_id": client.telegram_id or client.public_id,
             "client_username": client.username,
         }
-    return seen
+    if seen.takes is not None:
+        shown["executors"] = as_executors(order, seen.takes, seen.people or {}, seen.profiles or {})
+    return shown
+
+
+def as_take(take: Take, seen: Seen, now: datetime) -> dict[str, Any]:
+    """What an executor took."""
+    return {
+        "order": as_order(seen, now),
+        "taken_at": take.taken_at,
+        "answered_at": take.answered_at,
+        "refunded_at": take.refunded_at,
+    }
 
 
 def as_executors(

@@ -20,6 +20,8 @@ COMPLETABLE_FOR = timedelta(hours=24)
 """After its hour, for an order whose client had answered."""
 ORDERS_PER_HOUR = 10
 ID_CHARACTERS = 12
+MOST_RUBLES = 100_000
+"""In one recharge."""
 MAX_CHOICES = 20
 """Categories, and cities, that one executor may follow."""
 

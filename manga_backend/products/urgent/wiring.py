@@ -25,6 +25,7 @@ from manga_backend.products.urgent import admin, bot, jobs, messages, permission
 from manga_backend.products.urgent.models import Complaint, Order, Review, Take
 from manga_backend.products.urgent.service.closing import close_orders_of
 from manga_backend.products.urgent.service.reviews import APPROVAL_KIND, ComplaintSubject
+from manga_backend.products.urgent.service.steps import ABOUT
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT
 
 MAX_SESSIONS = 10
@@ -35,6 +36,7 @@ GRANTS = {
     permissions.RECHARGE: "user",
     permissions.WRITE_REVIEWS: "user",
     permissions.READ_ORDERS: "support",
+    permissions.MODERATE_ORDERS: "admin",
     permissions.MODERATE_REVIEWS: "admin",
 }
 VIEWS = (
@@ -88,6 +90,6 @@ def _word_for(kind: TransferKind, subject: str) -> str:
     """In the document's words."""
     if kind is TransferKind.TOP_UP:
         return "recharge"
-    if kind is TransferKind.SALE and subject.startswith("take:"):
+    if kind is TransferKind.SALE and subject.startswith(ABOUT):
         return "order_take"
     return kind.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -92,7 +93,7 @@ class TestUserPage:
         assert "2.00 USDT" in page  # what is left in the wallet
         assert "user.role_changed" in page
         assert str(strange) not in page
-        assert f"flt3_user_id_equals={user_id}" in page
+        assert f"flt3_userid_equals={user_id}" in page
 
     def test_its_links_lead_to_this_users_rows_or_nowhere(self, api: Api) -> None:
         reader, other = make_reader(api), make_reader(api)
@@ -105,6 +106,9 @@ class TestUserPage:
         assert links
         for link in links:
             assert "flt" in link
+            whole = panel.get(link.partition("?")[0]).text
+            narrowed = panel.get(html.unescape(link)).text
+            assert narrowed.count("<tr>") < whole.count("<tr>"), link
 
     def test_support_sees_only_what_it_may(self, api: Api) -> None:
         reader = make_reader(api)

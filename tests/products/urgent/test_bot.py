@@ -56,7 +56,7 @@ def test_a_client_closes_one_of_their_orders(api: Api) -> None:
 
 def test_whoever_has_no_account_is_told_so(api: Api) -> None:
     stranger = person(api)
-    assert "привяжите" in say(api, stranger, "/myorders")
+    assert "Откройте приложение" in say(api, stranger, "/myorders")
 
 
 def test_the_button_answers_and_the_next_one_completes(api: Api) -> None:
@@ -95,10 +95,54 @@ def test_a_banned_client_s_buttons_do_nothing(api: Api) -> None:
     client_id = client.user_id
     with at_work(api.app):
         ban(client_id, CLI, Role.SUPERUSER, "spam")
-    assert "заблокирован" in press(api, client, "берёт ваш заказ", "Борис")
+    message = api.bot.wait_for_message(client.telegram_id, contains="берёт", timeout=5)
+    assert message.buttons != []  # an old client still shows them
+    query = api.bot.press(client.telegram_id, message.message_id)
+    api.poll()
+    assert "заблокирован" in api.bot.wait_for_callback_answer(query, timeout=5)
     assert "заблокирован" in say(api, client, "/myorders")
     assert taker.balance == 10
 
 
 def test_balance_tells_the_rubles(api: Api) -> None:
     assert "12.00 RUB" in say(api, executor(api, rubles=12), "/balance")
+
+
+def buttons(api: Api, someone: Person, contains: str) -> list[str]:
+    deliver(api)
+    message = api.bot.wait_for_message(someone.telegram_id, contains=contains, timeout=5)
+    return [button["text"] for button in message.buttons]
+
+
+def test_buttons_follow_what_was_said_and_go_with_the_order(api: Api) -> None:
+    client, boris, vera = person(api), executor(api, "Борис"), executor(api, "Вера")
+    order = client.order()["id"]
+    boris.take(order)
+    vera.take(order)
+    assert buttons(api, client, "Борис берёт") == ["✅ Ответил(а): Борис"]
+    press(api, client, "Борис берёт", "Борис")
+    assert buttons(api, client, "Борис берёт") == ["🏁 Выполнил(а): Борис"]
+    assert buttons(api, client, "Вера берёт") == ["✅ Ответил(а): Вера"]
+    press(api, client, "Борис берёт", "Выполнил")
+    assert buttons(api, client, "Борис берёт") == buttons(api, client, "Вера берёт") == []
+    assert client.see(order)["status"] == "completed"
+    told = api.bot.wait_for_message(vera.telegram_id, contains="другой исполнитель", timeout=5)
+    assert told.from_bot
+
+
+def test_executors_hear_that_the_client_closed_it(api: Api) -> None:
+    client, boris, vera = person(api), executor(api, "Борис"), executor(api, "Вера")
+    order = client.order()["id"]
+    boris.take(order)
+    vera.take(order)
+    client.post(f"/api/orders/{order}/respond", {"executor_id": boris.telegram_id})
+    client.post(f"/api/orders/{order}/close")
+    deliver(api)
+    for taker in (boris, vera):
+        assert api.bot.wait_for_message(taker.telegram_id, contains="закрыл", timeout=5)
+        assert taker.balance == 8
+
+
+def test_a_search_that_finds_nothing_says_so(api: Api) -> None:
+    person(api).order()
+    assert "с такими словами" in say(api, person(api), "/orders слон")

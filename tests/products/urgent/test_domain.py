@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manga_backend.products.urgent.domain import (
+    as_contact,
     average,
     is_completable,
     is_contact,
@@ -78,7 +79,13 @@ def test_minutes_are_whole_and_never_negative(left: int) -> None:
 @pytest.mark.parametrize(
     ("text", "right"),
     [
-        *(("+79005553535", True), ("8 (900) 555-35-35", True), ("12345", True)),
+        *(
+            ("+79005553535", True),
+            ("8 (900) 555-35-35", True),
+            ("12345", False),
+            ("1234567", True),
+            ("+-().. 1234567", False),
+        ),
         *(("@durov", True), ("@a_b1", True), ("@1abc", False), ("durov", False)),
         *(("+", False), ("1234", False), ("+7 900 abc", False), ("1" * 16, False)),
         *(("٠٩١٢٣٤٥٦٧", False), ("@имя", False), ("", False)),
@@ -86,6 +93,19 @@ def test_minutes_are_whole_and_never_negative(left: int) -> None:
 )
 def test_contacts(text: str, right: bool) -> None:
     assert is_contact(text) is right
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("https://t.me/anna_k", "@anna_k"),
+        ("t.me/anna_k", "@anna_k"),
+        ("https://t.me/+AbCd", "https://t.me/+AbCd"),
+        ("+79005553535", "+79005553535"),
+    ],
+)
+def test_a_page_at_telegram_is_a_name(typed: str, kept: str) -> None:
+    assert as_contact(typed) == kept
 
 
 def test_names_are_compared_without_case_and_blanks() -> None:

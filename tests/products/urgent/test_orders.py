@@ -377,7 +377,10 @@ class TestList:
             new = client.order()["id"]
             since = clock.isoformat(start + timedelta(minutes=4))
             found = {o["id"]: o for o in listed(api, f"?since={since}")}
-            assert found.pop(old) == {"id": old, "status": "deleted"}
+            gone = found.pop(old)
+            assert gone.keys() == {"id", "status", "changed_at"}
+            assert gone["status"] == "deleted"
+            assert listed(api, f"?since={since}&q=ничего") == []
             assert {key: o["executors_count"] for key, o in found.items()} == {kept: 1, new: 0}
             again = api.client().get(
                 "/api/orders", headers={"If-None-Match": first.headers["ETag"]}

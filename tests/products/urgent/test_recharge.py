@@ -56,6 +56,24 @@ class TestPrice:
 
 
 class TestWays:
+    def test_are_listed_with_their_rates(self, api: Api) -> None:
+        (stars,) = person(api).get("/api/balance/recharge").get_json()
+        assert stars == {
+            "method": "telegram_stars",
+            "networks": [],
+            "currency": "XTR",
+            "rubles_per_unit": "1.2",
+            "least": 1,
+            "most": 100_000,
+        }
+
+    def test_are_listed_with_what_is_set_up(self, shop: tuple[Api, CryptomusStandIn]) -> None:
+        found = person(shop[0]).get("/api/balance/recharge").get_json()
+        assert [(way["method"], way["least"]) for way in found] == [
+            ("telegram_stars", 1),
+            ("cryptomus", 80),
+        ]
+
     def test_by_a_transfer_of_a_unique_amount(
         self, deployment: Deployment, bot: BotApiStandIn
     ) -> None:

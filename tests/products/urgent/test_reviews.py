@@ -63,6 +63,21 @@ class TestClient:
         (profile,) = rows_of_profiles(pg_api)
         assert (profile.rating_sum, profile.ratings_count) == (21, 8)
 
+    def test_the_money_back_takes_the_rating_back(self, api: Api) -> None:
+        taker = executor(api)
+        client, order = taken(api, taker)
+        assert rate(client, order, 1).status_code == 201
+        client.post(f"/api/orders/{order}/close")
+        assert taker.balance == 10
+        assert api.client().get("/api/reviews").get_json() == []
+        assert taker.get("/api/users/me").get_json()["average_rating"] is None
+
+    def test_whoever_did_it_is_meant(self, api: Api) -> None:
+        one, other = executor(api), executor(api)
+        client, order = taken(api, one, other)
+        client.post(f"/api/orders/{order}/complete", {"executor_id": other.telegram_id})
+        assert rate(client, order).get_json()["executor_id"] == other.telegram_id
+
     def test_says_who_is_meant_when_several_took_it(self, api: Api) -> None:
         one, other = executor(api), executor(api)
         client, order = taken(api, one, other)
@@ -132,6 +147,33 @@ class TestList:
 
 
 class TestModeration:
+    def test_an_admin_closes_an_order_that_should_not_stand_there(self, api: Api) -> None:
+        client, answered, waiting = person(api), executor(api, "Борис"), executor(api, "Вера")
+        order = client.order()["id"]
+        for taker in (answered, waiting):
+            taker.take(order)
+        client.post(f"/api/orders/{order}/respond", {"executor_id": answered.telegram_id})
+        panel = Panel(api, api.staff(Role.ADMIN).username)
+        page = panel.get(f"/admin/urgent-orders/details/?id={order}").text
+        assert "Close this order" in page
+        assert "Борис" in page
+        panel.post(f"/admin/urgent-orders/close/{order}")
+        assert client.see(order)["status"] == "active"
+        for _ in range(2):
+            panel.post(f"/admin/urgent-orders/close/{order}", reason="a scam")
+        assert client.see(order)["status"] == "deleted"
+        assert (answered.balance, waiting.balance) == (8, 10)
+        support = Panel(api, api.staff(Role.SUPPORT).username)
+        refused = support.post(f"/admin/urgent-orders/close/{client.order()['id']}", reason="x")
+        assert refused.status_code == 403
+
+    def test_what_is_filtered_by_is_compared_as_clients_do(self, api: Api) -> None:
+        person(api).order()
+        panel = Panel(api, api.staff().username)
+        page = "/admin/urgent-orders/?flt1_categorykey_equals="
+        assert "Кран сорвало" in panel.get(f"{page}САНТЕХНИКА").text
+        assert "Кран сорвало" not in panel.get(f"{page}Замки").text
+
     def test_a_hidden_review_is_not_seen_and_does_not_count(self, api: Api) -> None:
         taker = executor(api)
         for rating in (5, 1):
@@ -165,6 +207,8 @@ class TestComplaint:
         assert taker.balance == 10
         (kept,) = rows(api.app, Complaint)
         assert kept.status is ComplaintStatus.UPHELD
+        (mine,) = taker.get("/api/users/me/complaints").get_json()
+        assert mine["status"] == "upheld"
         assert "already" in api.press_again(ADMIN_IDS[1], why, "approve").lower()
         assert taker.balance == 10
 
@@ -205,7 +249,7 @@ class TestComplaint:
         client, order = taken(api, executor(api))
         for someone in (client, executor(api)):
             answer = someone.post("/api/reviews/executor", {"order_id": order, "reason": "why"})
-            assert code(answer) == (422, "executor_not_of_order")
+            assert code(answer) == (422, "order_not_taken")
 
     def test_after_the_money_came_back_it_is_still_heard(self, api: Api) -> None:
         taker = executor(api)

@@ -108,6 +108,7 @@ class TestInitData:
             ban(someone.user_id, CLI, Role.SUPERUSER, "spam")
         answer = someone.get("/api/users/me")
         assert (answer.status_code, answer.get_json()["code"]) == (403, "banned")
+        assert answer.get_json()["detail"] == "Этот аккаунт заблокирован."
 
     @pytest.mark.parametrize(
         "path", ["/api/user/status", "/api/payments", "/auth/sessions", "/api/notifications/"]

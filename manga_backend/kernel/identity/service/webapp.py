@@ -48,6 +48,7 @@ def read_init_data(text: str) -> TelegramProfile:
         profile = domain.read_init_data_of(text, bot_id)
     else:
         profile = domain.read_init_data(text, _token())
+    set_caller_language(supported(profile.language_code))
     _check_age(profile.signed_at, settings(IdentitySettings).init_data_max_age)
     return profile
 
@@ -95,9 +96,10 @@ def authenticate(profile: TelegramProfile, widen: Widen | None) -> Principal:
         with database.reading(False):
             database.in_transaction(lambda: find_or_open_account(profile))
         row = _find_caller(profile, widen)
+    if row is not None:
+        set_caller_language(row["language"])
     if row is None or row["banned_at"] is not None:
         raise Banned
-    set_caller_language(row["language"])
     return Principal(
         user_id=row["user_id"],
         session_id=None,

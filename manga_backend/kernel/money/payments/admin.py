@@ -19,7 +19,7 @@ from manga_backend.kernel.backoffice.admin import (
 from manga_backend.kernel.money.chains.domain import any_hash
 from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
 from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
-from manga_backend.kernel.money.payments.queries import list_refused_refunds
+from manga_backend.kernel.money.payments.queries import list_refunds
 from manga_backend.kernel.money.payments.service.refunds import refund
 from manga_backend.kernel.money.payments.types import Method, PaymentStatus
 from manga_backend.kit.i18n import gettext, left_to_right
@@ -55,9 +55,12 @@ class PaymentsView(ListView):
     def render(self, template: str, **kwargs: Any) -> Any:
         model = kwargs.get("model")
         if isinstance(model, Payment):
+            kwargs["in_stars"] = model.method is Method.STARS
+            kwargs["stars"] = list_refunds(model.id) if model.method is Method.STARS else []
+            owed = any(row.settled_at and row.problem for row in kwargs["stars"])
             paid = model.status is PaymentStatus.APPROVED and model.amount > 0
-            owed = model.method is Method.STARS and list_refused_refunds(model.id)
-            kwargs["may_refund"] = bool(paid or owed) and current_visitor().can(REFUND)
+            is_open = owed or (paid and not any(not r.is_surplus for r in kwargs["stars"]))
+            kwargs["may_refund"] = is_open and current_visitor().can(REFUND)
         return super().render(template, **kwargs)
 
     @expose("/refund/<uuid:payment_id>", methods=("POST",))

@@ -357,6 +357,17 @@ def find_refund(payment: Payment) -> StarsRefund | None:
     )
 
 
+def list_refunds(payment_id: uuid.UUID) -> list[StarsRefund]:
+    """What was to be given back of a payment in Stars, surplus or not."""
+    return list(
+        session().scalars(
+            select(StarsRefund)
+            .where(StarsRefund.payment_id == payment_id)
+            .order_by(StarsRefund.requested_at)
+        )
+    )
+
+
 def list_refused_refunds(payment_id: uuid.UUID) -> list[StarsRefund]:
     """Of a payment in Stars, surplus or not, what Telegram would not give back."""
     return list(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from manga_backend.kernel.backoffice.service import record_audit
+from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.errors import Banned
 from manga_backend.kernel.identity.service.sessions import lock_user
 from manga_backend.kernel.statistics.service import count
@@ -31,6 +33,7 @@ from manga_backend.products.urgent.service.steps import (
     move_order,
     note_change,
     refund_takes,
+    renew_buttons,
     takes_of,
     tell,
 )
@@ -138,6 +141,7 @@ def complete_order(client_id: int, order_id: str, executor_id: int) -> Order:
     move_order(order, OrderStatus.COMPLETED, completed_by=executor_id)
     count_completed(executor_id)
     tell(executor_id, messages.COMPLETED, "urgent_completed", order)
+    _tell_over(order, messages.DONE_BY_ANOTHER, but=executor_id)
     return order
 
 
@@ -150,17 +154,42 @@ def close_order(client_id: int, order_id: str) -> Order:
     move_order(order, OrderStatus.DELETED)
     if order.answered_at is None:
         refund_takes(takes_of([order]), messages.CLOSED_BY_CLIENT)
+    else:
+        _tell_over(order, messages.CLOSED_ANYHOW)
     return order
 
 
+def close_for_all(order_id: str, actor: Actor, reason: str) -> Order:
+    """By an admin, an order that should not stand there: whoever was not answered gets the money
+    back. OrderNotFound, OrderNotActive. Locks the order. Audited."""
+    order = lock_order(order_id)
+    move_order(order, OrderStatus.DELETED)
+    unanswered = [pair for pair in takes_of([order]) if pair[1].answered_at is None]
+    refund_takes(unanswered, messages.BY_ADMIN)
+    _tell_over(order, messages.REFUND_REASONS[messages.BY_ADMIN])
+    what = {"category": order.category, "description": order.description, "reason": reason}
+    record_audit(actor, "urgent.order_closed", "urgent_order", order.id, after=what)
+    return order
+
+
+def _tell_over(order: Order, words: str, *, but: int | None = None) -> None:
+    """Executors who have paid and got nothing back."""
+    for _, take in takes_of([order]):
+        if take.refunded_at is None and take.executor_id != but:
+            tell(take.executor_id, messages.OVER, "urgent_over", order, words=words)
+
+
 def chosen_executor(order_id: str, telegram_id: int | None) -> int:
-    """Our own key of who is meant: the one with this Telegram id, or the only one who took the
-    order. NotAnExecutor, ExecutorNeeded."""
+    """Our own key of who is meant: the one with this Telegram id, or who did the order, or the only
+    one who took it. OrderNotFound, NotAnExecutor, ExecutorNeeded."""
     if telegram_id is not None:
         found = queries.find_executor_id(telegram_id)
         if found is None:
             raise NotAnExecutor
         return found
+    done_by = queries.get_order(order_id).completed_by
+    if done_by is not None:
+        return done_by
     takes = [t for t in queries.list_takes([order_id])[order_id] if t.refunded_at is None]
     if not takes:
         raise NotAnExecutor
@@ -205,4 +234,5 @@ def _answered(order: Order, take: Take) -> None:
         order.answered_at = now
     session().flush()
     note_change(order, now)
+    renew_buttons(order, take)
     tell(take.executor_id, messages.ANSWERED, "urgent_answered", order)

@@ -14,7 +14,7 @@ from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import find_users
 from manga_backend.kit import clock
 from manga_backend.kit.db import session, violates
-from manga_backend.kit.i18n import gettext, local_digits, local_time
+from manga_backend.kit.i18n import gettext, local_time
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import average, status_at
 from manga_backend.products.urgent.errors import (
@@ -22,8 +22,9 @@ from manga_backend.products.urgent.errors import (
     AlreadyReviewed,
     ComplaintNotPending,
     NotAnExecutor,
+    NotTaken,
 )
-from manga_backend.products.urgent.models import Complaint, Order, Review
+from manga_backend.products.urgent.models import Complaint, Order, Review, Take
 from manga_backend.products.urgent.service.orders import own_order
 from manga_backend.products.urgent.service.profiles import count_rating
 from manga_backend.products.urgent.service.steps import lock_order, refund_takes, tell
@@ -73,10 +74,10 @@ def review_executor(
 
 def complain(executor_id: int, order_id: str, reason: str, comment: str | None) -> Complaint:
     """An executor's word on an order that they took, refunded or not; all admins are asked. One for
-    each order: AlreadyComplained. OrderNotFound, NotAnExecutor."""
+    each order: AlreadyComplained. OrderNotFound, NotTaken."""
     order = queries.get_order(order_id)
     if queries.find_take(order.id, executor_id) is None:
-        raise NotAnExecutor
+        raise NotTaken
     if queries.find_complaint_of(order.id, executor_id) is not None:
         raise AlreadyComplained
     complaint = Complaint(
@@ -109,12 +110,13 @@ class ComplaintSubject:
         users = find_users(
             {c.executor_id for c in found} | {order.client_id for order in orders.values()}
         )
-        return {
-            str(complaint.id): Look(
-                _question(complaint, orders[complaint.order_id], users), None, is_clear=False
-            )
-            for complaint in found
-        }
+        takes = queries.list_takes(orders)
+        looks = {}
+        for complaint in found:
+            order = orders[complaint.order_id]
+            take = next(t for t in takes[order.id] if t.executor_id == complaint.executor_id)
+            looks[str(complaint.id)] = Look(_question(complaint, order, take, users))
+        return looks
 
     def needs_two(self, subject_id: str) -> bool:
         """Never: it is about 2 ₽."""
@@ -150,9 +152,14 @@ class ComplaintSubject:
         return session().get_one(Complaint, int(subject_id), populate_existing=True)
 
 
-def _question(complaint: Complaint, order: Order, users: Mapping[int, Asker]) -> Question:
+def _question(
+    complaint: Complaint, order: Order, take: Take, users: Mapping[int, Asker]
+) -> Question:
     executor, client = users[complaint.executor_id], users[order.client_id]
-    takes = local_digits(str(order.executors_count))
+    state = gettext(messages.STATUS_WORDS[status_at(order, clock.now())])
+    back = (
+        gettext("2 ₽ go back to the executor") if take.refunded_at is None else gettext("Nothing")
+    )
     return Question(
         gettext("Complaint about an order"),
         [
@@ -162,13 +169,20 @@ def _question(complaint: Complaint, order: Order, users: Mapping[int, Asker]) ->
             Fact(gettext("Order"), order.id, code=True),
             Fact(gettext("What for"), f"{order.category}, {order.city}: {order.description}"),
             Fact(gettext("Contact"), order.contact, code=True, is_private=True),
-            Fact(gettext("Client"), client.label, is_private=True),
-            Fact(gettext("State"), gettext(messages.STATUS_WORDS[status_at(order, clock.now())])),
-            Fact(gettext("Executors"), takes),
-            Fact(gettext("Created"), local_time(order.created_at)),
+            Fact(gettext("Client"), _named(client), is_private=True),
+            Fact(gettext("State"), state),
+            Fact(gettext("Taken"), local_time(take.taken_at)),
+            Fact(gettext("Answered"), local_time(take.answered_at)),
+            Fact(gettext("Refunded"), local_time(take.refunded_at)),
+            Fact(gettext("If it is approved"), back),
         ],
         complaint.executor_id,
     )
+
+
+def _named(user: Asker) -> str:
+    at = f"@{user.telegram_username}" if user.telegram_username else ""
+    return " ".join(filter(None, (user.first_name, at, user.label)))
 
 
 def _tell_decided(complaint: Complaint, order: Order, template: str) -> None:

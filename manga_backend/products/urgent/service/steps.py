@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from manga_backend.kernel.identity.queries import get_contact
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
-from manga_backend.kernel.notifications.service.outbox import notify_user
+from manga_backend.kernel.notifications.queries import list_with_buttons
+from manga_backend.kernel.notifications.service.outbox import edit_message, notify_user
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.statistics.service import count
 from manga_backend.kernel.statistics.types import Metric
@@ -22,7 +23,11 @@ from manga_backend.kit.i18n import render
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.errors import OrderNotActive, OrderNotFound
 from manga_backend.products.urgent.models import ORDER_STEPS, Order, OrderChange, Take
+from manga_backend.products.urgent.service.profiles import count_rating
 from manga_backend.products.urgent.types import CURRENCY, PRODUCT, OrderStatus
+
+ABOUT = "order:"
+"""With what the subjects of transfers begin, before the order's id."""
 
 
 def lock_order(order_id: str) -> Order:
@@ -61,6 +66,8 @@ def move_order(order: Order, to: OrderStatus, **also: Any) -> None:
         raise OrderNotActive
     session().refresh(order)
     note_change(order, now)
+    if order.executors_count:
+        renew_buttons(order)
     count(Metric.FACTS, label=messages.FACT_OF_STATUS[to], at=now)
 
 
@@ -75,7 +82,7 @@ def pay_for(take: Take) -> None:
                 credit_account_id=own_account(AccountKind.REVENUE, PRODUCT, CURRENCY, subject),
                 amount=take.price,
                 currency=CURRENCY,
-                key=subject,
+                key=_key_of(take),
                 subject=subject,
             )
         ]
@@ -92,6 +99,7 @@ def refund_takes(takes: Collection[tuple[Order, Take]], reason: str) -> None:
         return
     now = clock.now()
     transfer([_back(take, reason) for _, take in due])
+    _unrate(due)
     for order, take in due:
         take.refunded_at = now
         count(Metric.REVENUE, -take.price, label=CURRENCY, at=now)
@@ -104,6 +112,16 @@ def refund_takes(takes: Collection[tuple[Order, Take]], reason: str) -> None:
             reason=messages.REFUND_REASONS[reason],
         )
     session().flush()
+
+
+def _unrate(refunded: Collection[tuple[Order, Take]]) -> None:
+    """Whoever got the money back had no deal with the client: what the client said of them does not
+    count."""
+    pairs = {(take.order_id, take.executor_id) for _, take in refunded}
+    for review in queries.shown_reviews([order_id for order_id, _ in pairs]):
+        if (review.order_id, review.executor_id) in pairs:
+            review.hidden_at, review.hidden_reason = clock.now(), messages.MONEY_BACK
+            count_rating(review.executor_id, review.rating, times=-1)
 
 
 def takes_of(orders: Sequence[Order]) -> list[tuple[Order, Take]]:
@@ -120,14 +138,34 @@ def _back(take: Take, reason: str) -> Move:
         credit_account_id=wallet_account(take.executor_id, CURRENCY),
         amount=take.price,
         currency=CURRENCY,
-        key=f"{subject}:refund",
+        key=f"{_key_of(take)}:refund",
         subject=subject,
         note=reason,
     )
 
 
+def renew_buttons(order: Order, take: Take | None = None) -> None:
+    """Below what the client was told of this order: of a take that was answered, that it is done;
+    without one all buttons go, for the order is over."""
+    for told in list_with_buttons(_subject(order)):
+        if take is None:
+            edit_message(told, Message(told.text))
+        elif messages.has_button(told.buttons, messages.ANSWER_PRESS, take.id):
+            name = queries.persons([take.executor_id])[take.executor_id].first_name
+            rows = messages.done_buttons([(take.id, name)])(told.language)
+            edit_message(told, Message(told.text, rows))
+
+
+def _subject(order: Order) -> str:
+    return f"urgent:{order.id}"
+
+
 def subject_of(take: Take) -> str:
-    """What its transfers are about, and their key."""
+    """What its transfers are about."""
+    return f"{ABOUT}{take.order_id}:take:{take.id}"
+
+
+def _key_of(take: Take) -> str:
     return f"take:{take.id}"
 
 
@@ -148,6 +186,6 @@ def tell(
         contact,
         Message(text, rows),
         kind=kind,
-        subject=f"urgent:{order.id}",
+        subject=_subject(order),
         priority=Priority.DECISION,
     )

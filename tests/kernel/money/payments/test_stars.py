@@ -10,6 +10,7 @@ import time_machine
 from sqlalchemy import select, update
 
 from manga_backend.kernel.backoffice.types import CLI
+from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.money.ledger.errors import NotEnoughMoney
 from manga_backend.kernel.money.ledger.queries import prove
 from manga_backend.kernel.money.ledger.service import correct
@@ -26,6 +27,7 @@ from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Purchase, Sender
 from manga_backend.kit import clock
 from manga_backend.kit.settings import settings
+from tests.kernel.backoffice.test_panel import Panel
 from tests.kernel.factories import at_work, rows
 from tests.products.urgent.factories import Person, deliver, person
 from tests.support import ADMIN_IDS, Api, at_once
@@ -169,6 +171,19 @@ class TestWayBack:
             120,
         ]
         assert holds(api)
+
+    def test_the_panel_says_how_it_stands(self, api: Api) -> None:
+        _, payment = paid(api)
+        panel = Panel(api, api.staff(Role.SUPERUSER).username)
+        page = f"/admin/payments/details/?id={payment.id}"
+        assert "Give the Stars back" in panel.get(page).text
+        panel.post(f"/admin/payments/refund/{payment.id}", reason="by mistake")
+        shown = panel.get(page).text
+        assert "Telegram is being asked" in shown
+        assert "Give the Stars back" not in shown
+        with api.app.app_context():
+            jobs.refund_stars()
+        assert "Given back on" in panel.get(page).text
 
     def test_asked_at_once_it_goes_back_once(self, api: Api) -> None:
         executor, payment = paid(api)
