@@ -256,9 +256,14 @@ class TestWakeWithoutRedis:
 
     def test_a_rollback_wakes_nobody(self, work: Work) -> None:
         tick()
-        with pytest.raises(RuntimeError), transaction():
-            wake("test.work")
-            raise RuntimeError
+
+        def fail() -> None:
+            with transaction():
+                wake("test.work")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
         tick()
         assert work.runs == 1
 
