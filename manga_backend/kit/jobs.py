@@ -75,7 +75,9 @@ _DUE_NOW = (
     .values(due_at=bindparam("now"))
 )
 """Without Redis a schedule is woken by its row: the leader may be another process."""
-_SOONEST = select(func.min(ScheduledRun.due_at).label("due_at"))
+_SOONEST = select(func.min(ScheduledRun.due_at).label("due_at")).where(
+    ScheduledRun.name.in_(bindparam("names", expanding=True))
+)
 
 
 class _Broker:
@@ -265,8 +267,9 @@ def _rest(stop: Stop, seconds: float) -> None:
         stop.wait(seconds)
         return
     until = time.monotonic() + seconds
+    names = [name for name, _ in schedules.items()]  # others are of products that are off
     while not stop.wait(min(LOOK_SECONDS, max(0.0, until - time.monotonic()))):
-        soonest = read_one(_SOONEST, {})
+        soonest = read_one(_SOONEST, {"names": names})
         is_due = soonest is not None and soonest["due_at"] and soonest["due_at"] <= clock.now()
         if is_due or time.monotonic() >= until:
             return

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from flask import Flask, Response, abort, current_app, request
 
+from manga_backend.kit import clock
 from manga_backend.kit.db import DATABASE_AWAY
 from manga_backend.kit.logging import Outage
 from manga_backend.kit.registry import Registry, extensions
@@ -45,6 +48,8 @@ EVENT = {
 }
 """For the API document."""
 
+_MARK = re.compile(r"(\d{1,18})-(\d{1,10})", re.ASCII)
+
 LIVE = "_live"
 _HUB = "kit.live.hub"
 
@@ -64,8 +69,9 @@ class Source(Protocol):
     def latest(self) -> int:
         """The number of the newest; 0 before the first."""
 
-    def replay(self, after: int) -> list[LiveEvent] | None:
-        """What came after an event; a few of before may be among it. None: it is too long ago."""
+    def replay(self, after: int, at: datetime) -> list[LiveEvent] | None:
+        """What came after an event that was told at a moment, or was committed later than it though
+        it has a lower number. None: it is too long ago."""
 
     def news(self) -> list[LiveEvent]:
         """What has come since the last call, each event once; called by one thread."""
@@ -147,13 +153,14 @@ class Hub:
         while True:
             seconds = LOOK_SECONDS
             try:
+                looked_at = clock.now()
                 with self._app.app_context():
                     events = source.news()
                 self._outage.ends()
                 with self._lock:
                     self._told.add(name)
                 if events:
-                    self._send(name, _written(events))
+                    self._send(name, _written(events, looked_at))
             except DATABASE_AWAY as error:
                 self._outage.begins(str(error).splitlines()[0])
                 seconds = AWAY_SECONDS
@@ -170,22 +177,33 @@ class Hub:
                 self.leave(listener)
 
 
-def _written(events: Iterable[LiveEvent]) -> bytes:
+def _written(events: Iterable[LiveEvent], at: datetime) -> bytes:
+    """With the number and the moment as its id: both are needed to go on from there."""
     return "".join(
-        f"id: {event.number}\nevent: {event.kind}\ndata: {event.data}\n\n" for event in events
+        f"id: {_mark(event.number, at)}\nevent: {event.kind}\ndata: {event.data}\n\n"
+        for event in events
     ).encode()
+
+
+def _mark(number: int, at: datetime) -> str:
+    return f"{number}-{int(at.timestamp())}"
 
 
 def _beginning(source: Source) -> bytes:
     """What came since the event that the listener got last; for a new one, and for one that was
-    away too long, the number of the newest: it has to read the list by itself."""
-    asked = request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or ""
-    number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else None
-    missed = None if number is None else source.replay(number)
+    away too long, the number of the newest: it has to read the list by itself. It ends with an id
+    alone, by which a browser remembers how far it is."""
+    now = clock.now()
+    told = _MARK.fullmatch(
+        request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or ""
+    )
+    latest = source.latest()
+    missed = None
+    if told is not None:
+        missed = source.replay(int(told[1]), datetime.fromtimestamp(int(told[2]), UTC))
     if missed is None:
-        kind = "hello" if number is None else "reset"
-        return _written([LiveEvent(source.latest(), kind, "{}")])
-    return _written(missed)
+        missed = [LiveEvent(latest, "hello" if told is None else "reset", "{}")]
+    return _written(missed, now) + f"id: {_mark(latest, now)}\n\n".encode()
 
 
 def _come_again(seconds: float) -> bytes:

@@ -75,6 +75,6 @@ class UnknownInvoice(Exception):
 
     def __init__(self, purchase: Purchase) -> None:
         super().__init__(
-            f"{purchase.amount} {purchase.currency} of user {purchase.sender.id} came for"
-            f" {purchase.payload!r}, charge {purchase.charge_id}: nobody knows it"
+            f"charge {purchase.charge_id} of user {purchase.sender.id}: {purchase.amount}"
+            f" {purchase.currency} came for {purchase.payload!r}, which nobody knows"
         )

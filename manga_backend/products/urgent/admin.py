@@ -174,6 +174,7 @@ class ReviewsView(ListView):
         "executor_id": _user("executor_id"),
         "client_id": _user("client_id"),
         "order_id": _order,
+        "hidden_reason": lambda row: gettext(row.hidden_reason) if row.hidden_reason else "—",
     }
     details_template = "backoffice/review.html"
 

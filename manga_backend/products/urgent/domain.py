@@ -20,12 +20,17 @@ _ALPHABET = string.ascii_letters + string.digits
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
-_BLANKS = " \t\n\u200c\u200d\u2800\u3164"
-_SPACE = re.compile(r"\s+")
-_PHONE = re.compile(
-    r"\+?\d(?:[\s.-]?[(]?\d[)]?){6,23}|\+?[(]\d(?:[\s.-]?[()]?\d[)]?){6,23}", re.ASCII
+_BLANKS = "".join(c for c in map(chr, range(0x10000)) if c.isspace()) + (
+    "\u200c\u200d\u2800\u3164\u115f\u1160"
 )
-_PAGE = re.compile(r"(?:https?://)?(?:t\.me|telegram\.me)/(?=[A-Za-z]\w{3,31}/?\Z)", re.ASCII)
+_SPACE = re.compile(r"\s+")
+_PHONE = re.compile(r"\(?\+?\(?\d[\d\s().-]*\d", re.ASCII)
+_PUNCTUATION = re.compile(r"[\s().-]+")
+_NUMBER = re.compile(r"\+?\d{7,15}", re.ASCII)
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
+_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:t|telegram)\.me/([a-z]\w{3,31})/?", re.ASCII | re.IGNORECASE
+)
 _NAME = re.compile(r"@[A-Za-z]\w{3,31}", re.ASCII)
 _WORD = re.compile(r"\w+")
 MAX_WORDS, SHORT_WORD = 10, 4
@@ -99,16 +104,17 @@ def key_of(name: str) -> str:
 
 
 def as_contact(text: str) -> str:
-    """`https://t.me/name` is `@name`."""
-    return _PAGE.sub("@", text)
+    """`https://t.me/name` is `@name`, and a dash is a dash."""
+    page = _PAGE.fullmatch(text)
+    return f"@{page[1]}" if page else text.translate(_DASHES)
 
 
 def is_contact(text: str) -> bool:
     """A phone number with 7 to 15 digits (E.164), or a Telegram @name."""
     if _NAME.fullmatch(text):
         return True
-    digits = sum(c.isdigit() for c in text)
-    return _PHONE.fullmatch(text) is not None and 7 <= digits <= 15
+    digits = _PUNCTUATION.sub("", text)
+    return _PHONE.fullmatch(text) is not None and _NUMBER.fullmatch(digits) is not None
 
 
 def stems_of(search: str) -> list[str]:

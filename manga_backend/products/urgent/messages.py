@@ -49,7 +49,7 @@ STATUS_WORDS = {
 
 ANSWER_PRESS, DONE_PRESS, CLOSE_PRESS = "ua", "ud", "uc"
 
-MONEY_BACK = "the money went back"
+MONEY_BACK = N_("The executor got the money back.")
 """Why a review is hidden by itself."""
 
 CLOSED_ANYHOW, DONE_BY_ANOTHER = (

@@ -77,16 +77,13 @@ def public_orders(wanted: OrderFilter) -> Select[Any]:
     return statement.order_by(Order.created_at.desc(), Order.id.desc())
 
 
-def changed_orders(wanted: OrderFilter, since: datetime) -> Select[Any]:
+def changed_orders(city: str | None, since: datetime) -> Select[Any]:
     """Orders that came, changed or went since a moment, deleted ones too, the last change first:
-    what whoever keeps the list of before has to put in or take out."""
+    what whoever keeps the list of before has to put in or take out. Narrowed by the city alone: all
+    else may have changed, and then nobody would be told."""
     statement = select(Order).where(Order.changed_at > since - OVERLAP)
-    if wanted.category is not None:
-        statement = statement.where(Order.category_key == key_of(wanted.category))
-    if wanted.city is not None:
-        statement = statement.where(Order.city_key == key_of(wanted.city))
-    if wanted.search is not None:
-        statement = statement.where(_found_by(wanted.search))
+    if city is not None:
+        statement = statement.where(Order.city_key == key_of(city))
     return statement.order_by(Order.changed_at.desc(), Order.id.desc())
 
 
@@ -346,8 +343,3 @@ def list_changed(change_ids: Collection[int]) -> Sequence[tuple[int, Order]]:
         .order_by(OrderChange.id)
     )
     return [(row[0], row[1]) for row in rows]
-
-
-def change_at(change_id: int) -> datetime | None:
-    """When it was noted; None when it is forgotten already."""
-    return session().scalar(select(OrderChange.at).where(OrderChange.id == change_id))

@@ -152,7 +152,9 @@ def list_orders(query: dict[str, Any], pagination_parameters: PaginationParamete
     )
     since = query.get("since")
     statement = (
-        queries.public_orders(wanted) if since is None else queries.changed_orders(wanted, since)
+        queries.public_orders(wanted)
+        if since is None
+        else queries.changed_orders(wanted.city, since)
     )
     found, now = paged(statement, pagination_parameters), clock.now()
     headers = {

@@ -12,12 +12,14 @@ from manga_backend.kit.live import LiveEvent
 from manga_backend.products.urgent import queries
 from manga_backend.products.urgent.models import Order
 from manga_backend.products.urgent.schemas import UrgentListedOrderSchema, as_listed
+from manga_backend.products.urgent.service.closing import KEEP_CHANGES
 
 SOURCE = "urgent.orders"
 KIND = "order"
 LATE = timedelta(seconds=30)
 """A change may be committed so long after it got its number: till then it is looked for."""
 AT_A_TIME = 500
+KEPT = KEEP_CHANGES - timedelta(minutes=5)
 _shape = UrgentListedOrderSchema()
 
 
@@ -33,15 +35,14 @@ class OrderFeed:
         with reading(), transaction():
             return queries.last_change_id()
 
-    def replay(self, after: int) -> list[LiveEvent] | None:
+    def replay(self, after: int, at: datetime) -> list[LiveEvent] | None:
+        if at < clock.now() - KEPT:
+            return None
         with reading(), transaction():
-            at = queries.change_at(after)
-            if at is None and after:
-                return None
             found = queries.changes_after(after, AT_A_TIME + 1)
             if len(found) > AT_A_TIME:
                 return None
-            late = queries.changes_before(after - 1, clock.now() - LATE)
+            late = queries.changes_before(after - 1, at - LATE)
             return _events(queries.list_changed([*late, *found]))
 
     def news(self) -> list[LiveEvent]:

@@ -140,7 +140,8 @@ class UrgentOrderQuerySchema(Lenient):
     since = Moment(
         metadata={
             "description": "Instead of the list: what came, changed or went since then, whatever "
-            "its status, the last change first. At most two hours ago: whoever was away longer "
+            "its status, the last change first; of these only `city` narrows it, for all else may "
+            "have changed. At most two hours ago: whoever was away longer "
             "reads the list. For whoever polls, along with If-None-Match."
         }
     )
@@ -154,8 +155,8 @@ class UrgentOrderQuerySchema(Lenient):
 
 class UrgentEventsQuerySchema(Lenient):
     last_event_id = ma.fields.String(
-        validate=validate.Regexp(r"\d{1,18}\Z"),
-        metadata={"description": "In place of the header Last-Event-ID.", "pattern": r"^\d{1,18}$"},
+        validate=validate.Length(max=40),
+        metadata={"description": "In place of the header Last-Event-ID."},
     )
 
 

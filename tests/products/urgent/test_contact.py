@@ -30,7 +30,7 @@ def everything_for(someone: Person, order_id: str) -> str:
         "/api/orders?status=expired",
         f"/api/orders?since={clock.isoformat(clock.now() - timedelta(minutes=100))}",
         "/api/orders/events",
-        "/api/orders/events?last_event_id=1",
+        f"/api/orders/events?last_event_id=1-{int(clock.now().timestamp())}",
         "/api/reviews",
         "/api/users/me",
         "/api/users/me/orders",

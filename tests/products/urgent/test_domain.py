@@ -19,6 +19,7 @@ from manga_backend.products.urgent.domain import (
     minutes_left,
     status_at,
     stems_of,
+    visible,
 )
 from manga_backend.products.urgent.types import OrderStatus
 
@@ -85,6 +86,9 @@ def test_minutes_are_whole_and_never_negative(left: int) -> None:
             ("12345", False),
             ("1234567", True),
             ("+-().. 1234567", False),
+            ("(+998) 90 123 45 67", True),
+            ("+998 (90) 123 -- 45 -- 67", True),
+            ("(495) 123-45-67", True),
         ),
         *(("@durov", True), ("@a_b1", True), ("@1abc", False), ("durov", False)),
         *(("+", False), ("1234", False), ("+7 900 abc", False), ("1" * 16, False)),
@@ -100,6 +104,10 @@ def test_contacts(text: str, right: bool) -> None:
     [
         ("https://t.me/anna_k", "@anna_k"),
         ("t.me/anna_k", "@anna_k"),
+        ("https://t.me/anna_k/", "@anna_k"),
+        ("HTTPS://T.me/Anna_K", "@Anna_K"),
+        ("www.telegram.me/anna_k", "@anna_k"),
+        ("+7 900 555\u201135\u201335", "+7 900 555-35-35"),
         ("https://t.me/+AbCd", "https://t.me/+AbCd"),
         ("+79005553535", "+79005553535"),
     ],
@@ -112,6 +120,12 @@ def test_names_are_compared_without_case_and_blanks() -> None:
     assert key_of("  САНКТ-Петербург\n ") == key_of("санкт-петербург")
     assert key_of("می\u200cخواهم") != key_of("میخواهم")  # inside, Persian needs it
     assert key_of("\u200cشهر\u200c") == key_of("شهر")
+
+
+@pytest.mark.parametrize("text", ["", " \xa0\u3000", "\u2800\u3164", "\u200b\ufeff\u202e", "\t\n"])
+def test_what_nobody_sees_is_nothing(text: str) -> None:
+    assert visible(text) == ""
+    assert visible(f"{text}два\xa0слова{text}") == "два\xa0слова"
 
 
 def test_words_are_looked_for_by_their_beginning() -> None:

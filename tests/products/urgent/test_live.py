@@ -23,14 +23,24 @@ from tests.support import Api
 from tests.variants import variant_api
 
 
-def events(api: Api, last: int | None = None) -> list[dict[str, str]]:
-    headers = {} if last is None else {"Last-Event-ID": str(last)}
+def blocks(api: Api, last: str | None = None) -> list[dict[str, str]]:
+    headers = {} if last is None else {"Last-Event-ID": last}
     answer = api.client().get("/api/orders/events", headers=headers)
     assert answer.status_code == 200
     assert answer.content_type.startswith("text/event-stream")
-    blocks = answer.get_data(as_text=True).strip().split("\n\n")
-    assert blocks[0] == "retry: 3000"
-    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks[1:]]
+    retry, *found = answer.get_data(as_text=True).strip().split("\n\n")
+    assert retry == "retry: 3000"
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in found]
+
+
+def events(api: Api, last: str | None = None) -> list[dict[str, str]]:
+    *found, standing = blocks(api, last)
+    assert standing.keys() == {"id"}
+    return found
+
+
+def number_of(event: dict[str, str]) -> int:
+    return int(event["id"].split("-")[0])
 
 
 class TestPieces:
@@ -38,7 +48,7 @@ class TestPieces:
         person(api).order()
         (hello,) = events(api)
         assert (hello["event"], hello["data"]) == ("hello", "{}")
-        assert events(api, int(hello["id"])) == []
+        assert events(api, hello["id"]) == []
 
     def test_then_gets_each_order_as_it_is_now(self, api: Api) -> None:
         (hello,) = events(api)
@@ -46,11 +56,10 @@ class TestPieces:
         first, second = client.order()["id"], client.order()["id"]
         executor(api).take(first)
         client.call("DELETE", f"/api/orders/{second}")
-        found = {e["event"]: [] for e in events(api, int(hello["id"]))}
+        found = {e["event"]: [] for e in events(api, hello["id"])}
         assert list(found) == ["order"]
         told = {
-            data["id"]: data
-            for data in (json.loads(e["data"]) for e in events(api, int(hello["id"])))
+            data["id"]: data for data in (json.loads(e["data"]) for e in events(api, hello["id"]))
         }
         assert told[first]["executors_count"] == 1
         assert "contact" not in told[first]
@@ -65,12 +74,38 @@ class TestPieces:
             client.order()
             with api.app.app_context():
                 jobs.forget()
-            (reset,) = events(api, int(hello["id"]))
+            (reset,) = events(api, hello["id"])
         assert reset["event"] == "reset"
-        assert int(reset["id"]) > int(hello["id"])
+        assert number_of(reset) > number_of(hello)
 
-    @pytest.mark.parametrize("last", ["x", "-1", "9" * 30, "1e3", ""])
-    def test_any_number_is_answered(self, api: Api, last: str) -> None:
+    def test_goes_on_from_where_the_last_answer_ended(self, api: Api) -> None:
+        client = person(api)
+        first = client.order()["id"]
+        hello, standing = blocks(api)
+        assert standing["id"] == hello["id"]
+        client.order()
+        *_, standing = blocks(api, standing["id"])
+        client.call("DELETE", f"/api/orders/{first}")
+        *news, later = blocks(api, standing["id"])
+        assert json.loads(news[-1]["data"])["id"] == first
+        assert number_of(later) == number_of(standing) + 1
+
+    def test_hears_of_a_change_that_was_numbered_before_and_committed_after(self, api: Api) -> None:
+        order = person(api).order()["id"]
+        with at_work(api.app):
+            session().add(OrderChange(id=2002, order_id=order, at=clock.now()))
+        (hello,) = events(api)
+        assert number_of(hello) == 2002
+        with at_work(api.app):
+            late = clock.now() - timedelta(seconds=5)
+            session().add(OrderChange(id=2001, order_id=order, at=late))
+        with time_machine.travel(clock.now() + timedelta(minutes=10)):
+            assert [number_of(event) for event in events(api, hello["id"])] == [2001]
+
+    @pytest.mark.parametrize(
+        "last", ["x", "-1", "7", "9" * 30, "1e3", "", "1-", f"{'9' * 18}-{'9' * 10}", "0-0"]
+    )
+    def test_any_id_is_answered(self, api: Api, last: str) -> None:
         answer = api.client().get("/api/orders/events", headers={"Last-Event-ID": last})
         assert answer.status_code == 200
 

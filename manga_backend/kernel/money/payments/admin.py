@@ -21,6 +21,7 @@ from manga_backend.kernel.money.payments.models import ChainTransfer, Payment
 from manga_backend.kernel.money.payments.permissions import READ_PAYMENTS, REFUND
 from manga_backend.kernel.money.payments.queries import list_refunds
 from manga_backend.kernel.money.payments.service.refunds import refund
+from manga_backend.kernel.money.payments.service.stars import request_again
 from manga_backend.kernel.money.payments.types import Method, PaymentStatus
 from manga_backend.kit.i18n import gettext, left_to_right
 
@@ -57,9 +58,9 @@ class PaymentsView(ListView):
         if isinstance(model, Payment):
             kwargs["in_stars"] = model.method is Method.STARS
             kwargs["stars"] = list_refunds(model.id) if model.method is Method.STARS else []
-            owed = any(row.settled_at and row.problem for row in kwargs["stars"])
+            kwargs["may_ask_again"] = current_visitor().can(REFUND)
             paid = model.status is PaymentStatus.APPROVED and model.amount > 0
-            is_open = owed or (paid and not any(not r.is_surplus for r in kwargs["stars"]))
+            is_open = paid and all(row.is_surplus for row in kwargs["stars"])
             kwargs["may_refund"] = is_open and current_visitor().can(REFUND)
         return super().render(template, **kwargs)
 
@@ -71,6 +72,13 @@ class PaymentsView(ListView):
             act(lambda: refund(payment_id, actor(), reason))
         else:
             tell(gettext("A reason is needed."), "error")
+        return redirect(url_for(".details_view", id=payment_id))
+
+    @expose("/ask-again/<uuid:payment_id>", methods=("POST",))
+    def ask_again(self, payment_id: uuid.UUID) -> Any:
+        require_proof(REFUND)
+        charge_id = request.form.get("charge_id", "")
+        act(lambda: request_again(payment_id, charge_id, actor()))
         return redirect(url_for(".details_view", id=payment_id))
 
     @property

@@ -47,7 +47,7 @@ class NetworkNotWatched(DomainError):
 
 
 class TooManyIntents(DomainError):
-    """Three promises of this user are open already."""
+    """Three promises of this user, or five invoices of one method, are open already."""
 
     status = 409
     code = "too_many_pending"

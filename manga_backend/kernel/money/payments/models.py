@@ -274,6 +274,11 @@ class StarsRefund(Model):
     settled_at: Mapped[datetime | None]
 
     @property
+    def is_refused(self) -> bool:
+        """For good, unless it is asked for again."""
+        return self.settled_at is not None and self.problem is not None
+
+    @property
     def key(self) -> str:
         """Of the transfer that reserves what the Stars bought."""
         return refund_key(self.payment_id, self.times)

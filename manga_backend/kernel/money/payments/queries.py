@@ -29,6 +29,7 @@ from manga_backend.kernel.money.payments.types import IntentStatus, Method, Offe
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
 
+DECIDED = (PaymentStatus.APPROVED, PaymentStatus.REJECTED)
 LIVE = (PaymentStatus.PENDING, PaymentStatus.APPROVED)
 CLOCKS_DIFFER = timedelta(seconds=60)
 """Blocks bear the time of whoever made them."""
@@ -95,7 +96,10 @@ def _waits(payment: Any) -> ColumnElement[bool]:
     nobody has paid yet asks for nothing."""
     is_asked = or_(
         payment.method == Method.CRYPTO,
-        and_(payment.method == Method.GATEWAY, payment.verify_at.is_(None)),
+        and_(
+            payment.method == Method.GATEWAY,
+            payment.verification["verdict"].as_string().is_not(None),
+        ),
     )
     return and_(payment.status == PaymentStatus.PENDING, is_asked)
 
@@ -159,13 +163,14 @@ def receiving_addresses() -> dict[str, str]:
 
 def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[Any]:
     """Widens a statement by a user's `purchases_count`, `pending_payments` and the last payment
-    (`last_payment_id`, `last_payment_status`, `last_payment_submitted_at`)."""
+    (`last_payment_id`, `last_payment_status`, `last_payment_submitted_at`), of invoices that nobody
+    paid left aside."""
     newest = aliased(Payment)
     newest_id = (
         select(newest.id)
         .where(
             newest.user_id == user_id,
-            or_(newest.status != PaymentStatus.PENDING, _waits(newest)),
+            or_(newest.status.in_(DECIDED), newest.method == Method.CRYPTO, _waits(newest)),
         )
         .order_by(newest.id.desc())
         .limit(1)
@@ -368,17 +373,12 @@ def list_refunds(payment_id: uuid.UUID) -> list[StarsRefund]:
     )
 
 
-def list_refused_refunds(payment_id: uuid.UUID) -> list[StarsRefund]:
-    """Of a payment in Stars, surplus or not, what Telegram would not give back."""
-    return list(
-        session().scalars(
-            select(StarsRefund).where(
-                StarsRefund.payment_id == payment_id,
-                StarsRefund.settled_at.is_not(None),
-                StarsRefund.problem.is_not(None),
-            )
-        )
-    )
+def find_refused_refund(payment_id: uuid.UUID, charge_id: str) -> StarsRefund | None:
+    """Of a payment in Stars, surplus or not: what Telegram would not give back."""
+    found = session().get(StarsRefund, charge_id, populate_existing=True)
+    if found is None or found.payment_id != payment_id or not found.is_refused:
+        return None
+    return found
 
 
 def get_own_invoice(user_id: int, invoice_id: uuid.UUID) -> Invoice:

@@ -13,7 +13,13 @@ from manga_backend.kit.db import session
 from manga_backend.products.urgent import messages, queries
 from manga_backend.products.urgent.domain import status_at
 from manga_backend.products.urgent.models import Order, OrderChange
-from manga_backend.products.urgent.service.steps import move_order, refund_takes, takes_of, tell
+from manga_backend.products.urgent.service.steps import (
+    end_for_executors,
+    move_order,
+    refund_takes,
+    takes_of,
+    tell,
+)
 from manga_backend.products.urgent.types import ANSWER_WITHIN, LIFETIME, OrderStatus
 
 KEEP_CHANGES = timedelta(hours=2)
@@ -88,8 +94,7 @@ def close_orders_of(event: UserBanned) -> None:
     ended = list(found)
     for order in ended:
         move_order(order, OrderStatus.DELETED)
-    unanswered = [order for order in ended if order.answered_at is None]
-    refund_takes(takes_of(unanswered), messages.CLIENT_BANNED)
+    end_for_executors(ended, messages.CLIENT_BANNED)
 
 
 def forget_changes() -> None:

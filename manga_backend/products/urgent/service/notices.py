@@ -63,7 +63,7 @@ def tell_followers(limit: int) -> bool:
             texts,
             config.default_language,
             kind="urgent_new_order",
-            subject=f"urgent:{order.id}",
+            subject=f"urgent:{order.id}:new",
             priority=Priority.RECEIPT,
         )
         order.told_upto = upto

@@ -29,6 +29,7 @@ from manga_backend.products.urgent.errors import (
 from manga_backend.products.urgent.models import Order, Take
 from manga_backend.products.urgent.service.profiles import count_completed
 from manga_backend.products.urgent.service.steps import (
+    end_for_executors,
     lock_order,
     move_order,
     note_change,
@@ -36,6 +37,7 @@ from manga_backend.products.urgent.service.steps import (
     renew_buttons,
     takes_of,
     tell,
+    tell_over,
 )
 from manga_backend.products.urgent.types import (
     LIFETIME,
@@ -141,7 +143,7 @@ def complete_order(client_id: int, order_id: str, executor_id: int) -> Order:
     move_order(order, OrderStatus.COMPLETED, completed_by=executor_id)
     count_completed(executor_id)
     tell(executor_id, messages.COMPLETED, "urgent_completed", order)
-    _tell_over(order, messages.DONE_BY_ANOTHER, but=executor_id)
+    tell_over(order, messages.DONE_BY_ANOTHER, but=executor_id)
     return order
 
 
@@ -155,7 +157,7 @@ def close_order(client_id: int, order_id: str) -> Order:
     if order.answered_at is None:
         refund_takes(takes_of([order]), messages.CLOSED_BY_CLIENT)
     else:
-        _tell_over(order, messages.CLOSED_ANYHOW)
+        tell_over(order, messages.CLOSED_ANYHOW)
     return order
 
 
@@ -164,19 +166,12 @@ def close_for_all(order_id: str, actor: Actor, reason: str) -> Order:
     back. OrderNotFound, OrderNotActive. Locks the order. Audited."""
     order = lock_order(order_id)
     move_order(order, OrderStatus.DELETED)
-    unanswered = [pair for pair in takes_of([order]) if pair[1].answered_at is None]
-    refund_takes(unanswered, messages.BY_ADMIN)
-    _tell_over(order, messages.REFUND_REASONS[messages.BY_ADMIN])
+    end_for_executors([order], messages.BY_ADMIN)
+    words = messages.REFUND_REASONS[messages.BY_ADMIN]
+    tell(order.client_id, messages.OVER, "urgent_over", order, words=words)
     what = {"category": order.category, "description": order.description, "reason": reason}
     record_audit(actor, "urgent.order_closed", "urgent_order", order.id, after=what)
     return order
-
-
-def _tell_over(order: Order, words: str, *, but: int | None = None) -> None:
-    """Executors who have paid and got nothing back."""
-    for _, take in takes_of([order]):
-        if take.refunded_at is None and take.executor_id != but:
-            tell(take.executor_id, messages.OVER, "urgent_over", order, words=words)
 
 
 def chosen_executor(order_id: str, telegram_id: int | None) -> int:

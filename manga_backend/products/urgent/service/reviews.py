@@ -38,8 +38,8 @@ def review_executor(
 ) -> Review:
     """A client's word on who took their order; it counts in the executor's rating at once, in the
     same transaction. One for each order: AlreadyReviewed. OrderNotFound, NotOwnOrder, NotAnExecutor
-    (also for one who got the money back). Locks the profile."""
-    order = own_order(client_id, order_id)
+    (also for one who got the money back). Locks the order, then the profile."""
+    order = lock_order(own_order(client_id, order_id).id)  # or a refund could overtake it
     take = queries.find_take(order.id, executor_id)
     if queries.find_review_of(order.id, client_id) is not None:
         raise AlreadyReviewed

@@ -12,7 +12,8 @@ from manga_backend.kernel.identity.queries import get_contact
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
 from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferKind
 from manga_backend.kernel.notifications.queries import list_with_buttons
-from manga_backend.kernel.notifications.service.outbox import edit_message, notify_user
+from manga_backend.kernel.notifications.service.edits import edit_anew
+from manga_backend.kernel.notifications.service.outbox import notify_user
 from manga_backend.kernel.notifications.types import Priority
 from manga_backend.kernel.statistics.service import count
 from manga_backend.kernel.statistics.types import Metric
@@ -124,6 +125,22 @@ def _unrate(refunded: Collection[tuple[Order, Take]]) -> None:
             count_rating(review.executor_id, review.rating, times=-1)
 
 
+def end_for_executors(orders: Sequence[Order], reason: str) -> None:
+    """Of orders that were ended from outside: whoever was not answered gets the money back, the
+    others hear of it."""
+    unanswered = [pair for pair in takes_of(orders) if pair[1].answered_at is None]
+    refund_takes(unanswered, reason)
+    for order in orders:
+        tell_over(order, messages.REFUND_REASONS[reason])
+
+
+def tell_over(order: Order, words: str, *, but: int | None = None) -> None:
+    """Executors who have paid and got nothing back."""
+    for _, take in takes_of([order]):
+        if take.refunded_at is None and take.executor_id != but:
+            tell(take.executor_id, messages.OVER, "urgent_over", order, words=words)
+
+
 def takes_of(orders: Sequence[Order]) -> list[tuple[Order, Take]]:
     """Each take of these orders with its order; one query."""
     found = queries.list_takes([order.id for order in orders])
@@ -149,11 +166,11 @@ def renew_buttons(order: Order, take: Take | None = None) -> None:
     without one all buttons go, for the order is over."""
     for told in list_with_buttons(_subject(order)):
         if take is None:
-            edit_message(told, Message(told.text))
+            edit_anew(told, Message(told.text))
         elif messages.has_button(told.buttons, messages.ANSWER_PRESS, take.id):
             name = queries.persons([take.executor_id])[take.executor_id].first_name
             rows = messages.done_buttons([(take.id, name)])(told.language)
-            edit_message(told, Message(told.text, rows))
+            edit_anew(told, Message(told.text, rows))
 
 
 def _subject(order: Order) -> str:

@@ -18,7 +18,11 @@ from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.errors import NotRefundable
 from manga_backend.kernel.money.payments.models import Invoice, Payment, StarsRefund
 from manga_backend.kernel.money.payments.service.refunds import refund
-from manga_backend.kernel.money.payments.service.stars import StarsInvoices, request_refund
+from manga_backend.kernel.money.payments.service.stars import (
+    StarsInvoices,
+    request_again,
+    request_refund,
+)
 from manga_backend.kernel.money.payments.types import InvoiceStatus, PaymentStatus
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.errors import UnknownInvoice
@@ -149,7 +153,7 @@ def test_money_for_what_nobody_knows_is_a_fault_that_says_all(api: Api) -> None:
     assert api.bot.checkout_outcome(query)  # refused: but a bot may have said yes before
     with at_work(api.app):
         sender = Sender(700_777, "en")
-        with pytest.raises(UnknownInvoice, match=r"700777.*stars:zz.*charge-1"):
+        with pytest.raises(UnknownInvoice, match=r"charge-1.*700777.*stars:zz"):
             StarsInvoices().paid(Purchase(sender, "stars:zz", 5, "XTR", "charge-1"))
 
 
@@ -226,9 +230,18 @@ class TestWayBack:
         assert executor.balance == 120
         deliver(api)
         assert "CHARGE_NOT_FOUND" in api.question(ADMIN_IDS[0], str(payment.id)).text
-        with at_work(api.app):
-            refund(payment.id, CLI, "once more")  # by the panel's button
+        with at_work(api.app), pytest.raises(NotRefundable):
+            request_again(payment.id, "of-another", CLI)
+        panel = Panel(api, api.staff(Role.SUPERUSER).username)
+        page = f"/admin/payments/details/?id={payment.id}"
+        assert "Ask again" in panel.get(page).text
+        assert "Give the Stars back" not in panel.get(page).text
+        again = f"/admin/payments/ask-again/{payment.id}"
+        panel.post(again, charge_id=row.charge_id)
         assert executor.balance == 0
+        panel.post(again, charge_id=row.charge_id)  # pressed twice
+        assert executor.balance == 0
+        assert "Ask again" not in panel.get(page).text
         with api.app.app_context():
             jobs.refund_stars()
         (row,) = refunds(api)

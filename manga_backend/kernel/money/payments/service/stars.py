@@ -4,7 +4,6 @@ way back."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -163,28 +162,9 @@ def expire_unpaid(limit: int) -> int:
 
 def request_refund(payment_id: uuid.UUID, actor: Actor, reason: str) -> Payment:
     """Give the payer's Stars back; what they bought is reserved in the wallet until Telegram has
-    done it. Once: NotRefundable for the second call, unless Telegram refused the first for good;
-    then all that it refused of this payment is asked for again. NotEnoughMoney when it is spent.
-    Locks the user, then the wallet. Audited. PaymentNotFound."""
-    payment = queries.get_payment(payment_id)
-    lock_user(payment.user_id)
-    payment = queries.get_payment(payment_id)
-    refused = queries.list_refused_refunds(payment.id)
-    if refused:
-        _ask_again(payment, refused)
-    else:
-        _ask_first(payment, actor, reason)
-    record_audit(
-        actor,
-        "payment.stars_refund_requested",
-        "payment",
-        payment.id,
-        after={"stars": payment.amount, "reason": reason},
-    )
-    return payment
-
-
-def _ask_first(payment: Payment, actor: Actor, reason: str) -> None:
+    done it. Once: NotRefundable for the second call. NotEnoughMoney when it is spent. Locks the
+    user, then the wallet. Audited. PaymentNotFound."""
+    payment = _lock_payer(payment_id)
     paid = payment.status is PaymentStatus.APPROVED and payment.charge_id is not None
     if not paid or payment.invoice.fulfilment != EXCHANGE or queries.find_refund(payment):
         raise NotRefundable
@@ -192,16 +172,35 @@ def _ask_first(payment: Payment, actor: Actor, reason: str) -> None:
     _reserve(payment, times=1)
     payer_id = int((payment.verification or {})["payer_id"])
     _send_back(payment, payment.charge_id, payer_id, actor, reason, is_surplus=False)
+    _audit_refund(payment, actor, payment.charge_id, reason)
+    return payment
 
 
-def _ask_again(payment: Payment, refused: Sequence[StarsRefund]) -> None:
-    for row in refused:
-        if not row.is_surplus:
-            _reserve(payment, row.times + 1)
-        row.times, row.attempts, row.due_at = row.times + 1, 0, clock.now()
-        row.problem = row.settled_at = None
+def request_again(payment_id: uuid.UUID, charge_id: str, actor: Actor) -> None:
+    """What Telegram refused for good, of a payment or of its surplus, is asked for once more.
+    NotRefundable for anything else. NotEnoughMoney. Locks the user, then the wallet. Audited.
+    PaymentNotFound."""
+    payment = _lock_payer(payment_id)
+    row = queries.find_refused_refund(payment.id, charge_id)
+    if row is None:
+        raise NotRefundable
+    if not row.is_surplus:
+        _reserve(payment, row.times + 1)
+    row.times, row.attempts, row.due_at = row.times + 1, 0, clock.now()
+    row.problem = row.settled_at = None
     session().flush()
     wake(REFUND)
+    _audit_refund(payment, actor, charge_id, row.reason)
+
+
+def _lock_payer(payment_id: uuid.UUID) -> Payment:
+    lock_user(queries.get_payment(payment_id).user_id)
+    return queries.get_payment(payment_id)
+
+
+def _audit_refund(payment: Payment, actor: Actor, charge_id: str, reason: str) -> None:
+    what = {"charge_id": charge_id, "reason": reason}
+    record_audit(actor, "payment.stars_refund_requested", "payment", payment.id, after=what)
 
 
 def _reserve(payment: Payment, times: int) -> None:
