@@ -29,6 +29,7 @@ from manga_backend.kernel.money.payouts import settings as payout_settings
 from manga_backend.kernel.money.payouts import wiring as payouts
 from manga_backend.kernel.notifications import settings as notification_settings
 from manga_backend.kernel.notifications import wiring as notifications
+from manga_backend.kernel.operations import settings as operation_settings
 from manga_backend.kernel.operations import wiring as operations
 from manga_backend.kernel.statistics import wiring as statistics
 from manga_backend.kernel.telegram import settings as telegram_settings
@@ -62,6 +63,7 @@ KERNEL = (
 )
 PRODUCTS = ("manga", "urgent")
 SETTINGS = (
+    operation_settings.load,
     telegram_settings.load,
     notification_settings.load,
     identity_settings.load,

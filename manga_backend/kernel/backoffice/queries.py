@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from sqlalchemy import select
 
@@ -11,6 +12,7 @@ from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kit.db import session
 
 STRETCH = 1000
+MOST_BREAKS = 5
 HASHED = (
     *("actor", "actor_label", "channel", "address", "action"),
     *("subject_type", "subject_id", "before", "after"),
@@ -44,3 +46,9 @@ def find_last_hash() -> str:
     """The end of the chain."""
     newest = select(AuditEntry.hash).order_by(AuditEntry.id.desc()).limit(1)
     return session().scalar(newest) or GENESIS
+
+
+def list_breaks() -> list[str]:
+    """The first places where the chain does not hold, in words."""
+    broken = (f"row {number}: {problem}" for number, problem in walk_chain() if problem)
+    return list(islice(broken, MOST_BREAKS))

@@ -1,16 +1,25 @@
-"""`flask worker` and `flask live`"""
+"""`flask worker`, `flask live` and `flask backup …`"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 from flask import current_app
-from flask.cli import with_appcontext
+from flask.cli import AppGroup, with_appcontext
 
+from manga_backend.kernel.operations import jobs, service
+from manga_backend.kernel.operations.errors import BackupFailed
 from manga_backend.kernel.operations.runner import work
+from manga_backend.kernel.operations.settings import BackupSettings
+from manga_backend.kernel.operations.types import Backup
+from manga_backend.kit import clock
+from manga_backend.kit.db import one_snapshot, reading, transaction
 from manga_backend.kit.leader import Stop
 from manga_backend.kit.settings import ROOT, CoreSettings, settings
 
@@ -40,3 +49,85 @@ def live() -> None:
     arguments = ["-m", "gunicorn", "-c", str(ROOT / "gunicorn.live.conf.py"), "wsgi:app"]
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+backups = AppGroup("backup", help="Copies of the database.")
+
+
+@backups.command("create")
+@with_appcontext
+def create() -> None:
+    """Write one file with the state of this moment, and forget the oldest."""
+    try:
+        backup = jobs.create_backup()
+    except BackupFailed as failure:
+        raise click.ClickException(str(failure)) from None
+    rows = sum(backup.contents.rows.values())
+    click.echo(f"{backup.file}: {rows} rows, {backup.size} bytes")
+    for words in backup.contents.findings:
+        click.echo(f"WRONG  {words}")
+
+
+@backups.command("list")
+@with_appcontext
+def list_all() -> None:
+    """What there is, newest first."""
+    for backup in service.list_backups(settings(BackupSettings).folder):
+        rows = sum(backup.contents.rows.values())
+        moment = clock.isoformat(backup.created_at)
+        click.echo(f"{backup.file.name}  {moment}  {rows} rows  {backup.size} bytes")
+
+
+@backups.command("verify")
+@click.argument("name", required=False)
+@with_appcontext
+def verify(name: str | None) -> None:
+    """Restore a backup (the newest without NAME) into a database that is thrown away: exits 1 and
+    says what is not as it was."""
+    backup = _find_backup(name)
+    findings = jobs.verify_backup(backup)
+    for words in findings:
+        click.echo(f"WRONG  {words}")
+    if findings:
+        raise SystemExit(1)
+    rows = sum(backup.contents.rows.values())
+    click.echo(f"{backup.file.name} was restored: {rows} rows, the book and the audit log hold.")
+
+
+@backups.command("restore")
+@click.argument("name", required=False)
+@with_appcontext
+def restore(name: str | None) -> None:
+    """Put a backup (the newest without NAME) into the database of DATABASE_URL, which must be
+    empty, and prove it."""
+    backup = _find_backup(name)
+    try:
+        findings = jobs.restore_backup(backup)
+    except BackupFailed as failure:
+        raise click.ClickException(str(failure)) from None
+    for words in findings:
+        click.echo(f"WRONG  {words}")
+    if findings:
+        raise SystemExit(1)
+    click.echo(f"{backup.file.name} is restored: the counts, the book and the audit log hold.")
+
+
+@backups.command("contents", hidden=True)
+@with_appcontext
+def contents() -> None:
+    """What this database holds, as JSON: for the proof of a copy."""
+    with reading(), transaction():
+        one_snapshot()
+        found = service.read_contents()
+    click.echo(json.dumps(asdict(found)))
+
+
+def _find_backup(name: str | None) -> Backup:
+    """By the file's name, wherever it lies, or the newest."""
+    folder = settings(BackupSettings).folder
+    if name and Path(name).parent != Path("."):
+        folder, name = Path(name).parent, Path(name).name
+    for backup in service.list_backups(folder):
+        if name in (None, backup.file.name):
+            return backup
+    raise click.ClickException(f"there is no backup {name or ''} in {folder}")

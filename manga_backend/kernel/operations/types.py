@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +18,27 @@ class Check:
 
 
 Checker = Callable[[], Check]
+
+Proof = Callable[[], list[str]]
+"""What is wrong with a part of the data, in words; nothing: it holds. Runs in a transaction that
+sees one state of the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds: rows by table, and what is wrong with them."""
+
+    revision: str | None
+    rows: dict[str, int]
+    findings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A file, and what stood in the database when it was made."""
+
+    file: Path
+    created_at: datetime
+    size: int
+    sha256: str
+    contents: Contents

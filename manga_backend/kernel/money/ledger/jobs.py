@@ -31,3 +31,8 @@ def readiness() -> Check:
     """Red from a failed proof until one holds again."""
     error = last_error_of(CHECK)
     return Check(True, "adds up") if error is None else Check(False, f"does not add up: {error}")
+
+
+def list_findings() -> list[str]:
+    """What does not add up, in words; in a transaction that sees one state of the database."""
+    return [f"{one.where}: {one.what}" for one in prove().findings]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.money.ledger import admin, cli, jobs, permissions, routes
 from manga_backend.kernel.money.ledger.models import Account, Transfer
-from manga_backend.kernel.operations.service import checks
+from manga_backend.kernel.operations.service import checks, proofs
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules
@@ -23,6 +23,7 @@ def init_app(app: App) -> None:
     job_registry.register(app, jobs.CHECK, jobs.check)
     schedules.register(app, jobs.CHECK, Schedule(jobs.CHECK, timedelta(hours=1)))
     checks.register(app, "ledger", jobs.readiness)
+    proofs.register(app, "ledger", jobs.list_findings)
     app.cli.add_command(cli.ledger)
     app.api.register_blueprint(routes.wallet)
     add_view(app, admin.AccountsView(Account, gettext_lazy("Accounts"), "panel_accounts"))

@@ -1,0 +1,141 @@
+"""Copies of a whole database, by each database's own means."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from manga_backend.kernel.operations.errors import BackupFailed
+from manga_backend.kit.db import new_id
+
+DUMP_SECONDS = 6 * 3600
+COMPRESSION = 6
+
+
+def suffix_of(url: str) -> str:
+    """Of a backup of this database."""
+    return ".sqlite3.gz" if make_url(url).get_backend_name() == "sqlite" else ".dump"
+
+
+def dump(url: str, file: Path, snapshot: str | None, programs: Path | None) -> None:
+    """Write the whole database into a file that is not there yet. `snapshot`: the one that
+    PostgreSQL exported, of whose moment it shall be. BackupFailed."""
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite":
+        _dump_sqlite(str(found.database), file)
+        return
+    arguments = ["--format=custom", f"--compress={COMPRESSION}", "--no-owner", "--no-privileges"]
+    if snapshot:
+        arguments.append(f"--snapshot={snapshot}")
+    _run(found, programs, "pg_dump", [*arguments, f"--file={file}"])
+
+
+def restore(file: Path, url: str, programs: Path | None) -> None:
+    """Fill an empty database, all of it or nothing. BackupFailed."""
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite":
+        _restore_sqlite(file, Path(str(found.database)))
+        return
+    arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+    _run(found, programs, "pg_restore", [*arguments, f"--dbname={found.database}", str(file)])
+
+
+@contextmanager
+def scratch_database(url: str) -> Iterator[str]:
+    """The address of an empty database beside this one, gone afterwards. BackupFailed when the role
+    may not make one."""
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/scratch.sqlite3"
+        return
+    name = f"backup_check_{new_id().hex}"
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise BackupFailed(f"no database could be made to restore into: {first}") from None
+    try:
+        yield found.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+def _dump_sqlite(database: str, file: Path) -> None:
+    """SQLite's online backup: writers go on meanwhile."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        copy = Path(folder) / "copy.sqlite3"
+        try:
+            with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as to:
+                source.backup(to)
+        except sqlite3.Error as error:
+            raise BackupFailed(str(error)) from None
+        with copy.open("rb") as read, gzip.open(file, "wb", COMPRESSION) as written:
+            shutil.copyfileobj(read, written)
+
+
+def _restore_sqlite(file: Path, database: Path) -> None:
+    """Over a file without tables, in one step."""
+    unpacked = database.with_name(f".{database.name}.{new_id().hex}")
+    try:
+        with gzip.open(file, "rb") as read, unpacked.open("wb") as written:
+            shutil.copyfileobj(read, written)
+        with closing(sqlite3.connect(unpacked)) as found:
+            (answer,) = found.execute("PRAGMA integrity_check").fetchone()
+        if answer != "ok":
+            raise BackupFailed(f"the file is damaged: {answer}")
+        for extra in ("-wal", "-shm"):
+            database.with_name(database.name + extra).unlink(missing_ok=True)
+        unpacked.replace(database)
+    except (OSError, EOFError, sqlite3.Error) as error:
+        raise BackupFailed(f"the file is damaged: {error}") from None
+    finally:
+        unpacked.unlink(missing_ok=True)
+
+
+def _run(url: URL, programs: Path | None, name: str, arguments: Sequence[str]) -> None:
+    program = shutil.which(name, path=str(programs) if programs else None)
+    if program is None:
+        raise BackupFailed(f"there is no {name}: install PostgreSQL's client programs")
+    try:
+        done = subprocess.run(  # noqa: S603
+            [program, *arguments],
+            env=_environment(url),
+            capture_output=True,
+            text=True,
+            timeout=DUMP_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BackupFailed(f"{name} took longer than {DUMP_SECONDS} s") from None
+    if done.returncode:
+        raise BackupFailed(f"{name}: {' '.join(done.stderr.split())[:500]}")
+
+
+def _environment(url: URL) -> dict[str, str]:
+    """Never on the command line, where everybody on the machine reads a password."""
+    query = {name: str(value) for name, value in url.query.items()}
+    values = {
+        "PGHOST": query.get("host") or url.host or "",
+        "PGPORT": query.get("port") or str(url.port or ""),
+        "PGUSER": url.username or "",
+        "PGPASSWORD": url.password or "",
+        "PGDATABASE": url.database or "",
+        "PGSSLMODE": query.get("sslmode", ""),
+        "PATH": os.defpath,
+    }
+    return {name: value for name, value in values.items() if value}

@@ -1,0 +1,103 @@
+"""Making a backup, proving one, and putting one back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from manga_backend.kernel.operations import clients, service
+from manga_backend.kernel.operations.errors import BackupFailed
+from manga_backend.kernel.operations.settings import BackupSettings
+from manga_backend.kernel.operations.types import Backup, Contents
+from manga_backend.kit import clock
+from manga_backend.kit.db import one_snapshot, reading, transaction
+from manga_backend.kit.settings import ROOT, CoreSettings, Origin, settings
+
+log = logging.getLogger(__name__)
+
+BACKUP = "operations.backup"
+PROVE_SECONDS = 3600
+
+
+def create_backup() -> Backup:
+    """One file with the state of one moment, and what it holds; then forget old ones. BackupFailed
+    leaves nothing behind."""
+    config, core = settings(BackupSettings), settings(CoreSettings)
+    config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = clock.now()
+    file = config.folder / (now.strftime(service.NAMED) + clients.suffix_of(core.database_url))
+    unfinished = file.with_name(f"{file.name}.part")
+    try:
+        with reading(), transaction():
+            one_snapshot()
+            contents = service.read_contents()
+            url, snapshot = core.database_url, service.snapshot_id()
+            clients.dump(url, unfinished, snapshot, config.postgres_bin)
+        if url.startswith("sqlite"):
+            contents = _contents_of(unfinished)  # of the copy: writers went on meanwhile
+        unfinished.chmod(0o600)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    backup = service.describe(file, contents, now)
+    for gone in service.prune(config.folder, config.keep):
+        log.info("forgot the backup %s", gone.name)
+    return backup
+
+
+def backup_when_due() -> None:
+    """The schedule's: a failure is told to the admins."""
+    if settings(BackupSettings).every is not None:
+        log.info("backup %s", create_backup().file.name)
+
+
+def verify_backup(backup: Backup) -> list[str]:
+    """Restore it into a database that is thrown away, and compare: what is wrong with it."""
+    if service.sha256_of(backup.file) != backup.sha256:
+        return ["the file is not the one that was written"]
+    try:
+        return service.differences(backup.contents, _contents_of(backup.file))
+    except BackupFailed as failure:
+        return [str(failure)]
+
+
+def restore_backup(backup: Backup) -> list[str]:
+    """Put it into this deployment's database, which must be empty; what is wrong afterwards.
+    BackupFailed."""
+    config, url = settings(BackupSettings), settings(CoreSettings).database_url
+    if service.sha256_of(backup.file) != backup.sha256:
+        raise BackupFailed("the file is not the one that was written")
+    if not service.is_empty():
+        raise BackupFailed("the database is not empty: name a new one in DATABASE_URL")
+    service.disconnect()
+    clients.restore(backup.file, url, config.postgres_bin)
+    return service.differences(backup.contents, prove(url))
+
+
+def _contents_of(file: Path) -> Contents:
+    config, url = settings(BackupSettings), settings(CoreSettings).database_url
+    with clients.scratch_database(url) as scratch:
+        clients.restore(file, scratch, config.postgres_bin)
+        return prove(scratch)
+
+
+def prove(url: str) -> Contents:
+    """Ask an app of its own what a database holds: `flask backup contents`. BackupFailed."""
+    quiet = {"DATABASE_URL": url, "TELEGRAM_MODE": "off", "LOG_LEVEL": "error", "REDIS_URL": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "backup", "contents"],
+        cwd=ROOT,
+        env={"PATH": os.defpath, **settings(Origin).values, **quiet},
+        capture_output=True,
+        text=True,
+        timeout=PROVE_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise BackupFailed(" ".join(done.stderr.split())[-500:])
+    told = json.loads(done.stdout)
+    return Contents(told["revision"], told["rows"], told["findings"])
