@@ -204,8 +204,11 @@ class TestSchedule:
                 found = service.check_backups()
             assert (found.ok, "49 h old" in found.detail) == (False, True)
 
-    def test_none_when_none_are_wanted(self, deployment: Deployment, bot: BotApiStandIn) -> None:
-        with variant_api(deployment, bot, BACKUP_HOURS="0") as api, api.app.app_context():
+    def test_none_when_none_are_wanted(
+        self, deployment: Deployment, bot: BotApiStandIn, tmp_path: Path
+    ) -> None:
+        values = {"BACKUP_HOURS": "0", "BACKUP_PATH": str(tmp_path / "backups")}
+        with variant_api(deployment, bot, **values) as api, api.app.app_context():
             jobs.backup_when_due()
             assert service.check_backups().detail == "none are wanted"
             assert files(api) == []
