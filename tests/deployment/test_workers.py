@@ -69,6 +69,8 @@ class TestPolling:
         eventually(lambda: telegram.poll_waiting)
         token = sign_up(web, 800100)
         first, second = submit(web, token), submit(web, token)
+        # What a killed process has in hand waits for its lease (TestKills): nothing is, here.
+        telegram.wait_for_message(ADMIN_IDS[0], contains=second, timeout=15)
         press(telegram, ADMIN_IDS[0], first, "✅")
         eventually(lambda: web.call("GET", "/api/user/status", token).json()["purchases_count"])
 
