@@ -9,7 +9,8 @@ from manga_backend.kernel.approvals.service import asking
 from manga_backend.kernel.approvals.types import OPTION, Decision
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import cards
-from manga_backend.kernel.operations.service import alarm_sinks, changeable
+from manga_backend.kernel.operations.service.changes import changeable
+from manga_backend.kernel.operations.service.health import alarm_sinks
 from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand

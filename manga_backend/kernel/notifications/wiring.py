@@ -18,7 +18,8 @@ from manga_backend.kernel.notifications.permissions import (
 )
 from manga_backend.kernel.notifications.queries import count_waiting_for
 from manga_backend.kernel.notifications.service import outbox
-from manga_backend.kernel.operations.service import changeable, sweepers
+from manga_backend.kernel.operations.service.changes import changeable
+from manga_backend.kernel.operations.service.health import sweepers
 from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App

@@ -17,7 +17,7 @@ from manga_backend.kernel.backoffice.admin import (
 )
 from manga_backend.kernel.operations.permissions import CHANGE_SETTINGS, READ_RUNS, READ_SETTINGS
 from manga_backend.kernel.operations.queries import list_changed
-from manga_backend.kernel.operations.service import change_setting, changeable
+from manga_backend.kernel.operations.service.changes import change_setting, changeable
 from manga_backend.kit.i18n import gettext
 from manga_backend.kit.settings import in_force, value_of
 

@@ -13,9 +13,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from manga_backend.kernel.operations import jobs, service
+from manga_backend.kernel.operations import jobs
 from manga_backend.kernel.operations.errors import BackupFailed
 from manga_backend.kernel.operations.runner import work
+from manga_backend.kernel.operations.service import backups
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Backup
 from manga_backend.kit import clock
@@ -51,10 +52,10 @@ def live() -> None:
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 
-backups = AppGroup("backup", help="Copies of the database.")
+backup_group = AppGroup("backup", help="Copies of the database.")
 
 
-@backups.command("create")
+@backup_group.command("create")
 @with_appcontext
 def create() -> None:
     """Write one file with the state of this moment, and forget the oldest."""
@@ -68,17 +69,17 @@ def create() -> None:
         click.echo(f"WRONG  {words}")
 
 
-@backups.command("list")
+@backup_group.command("list")
 @with_appcontext
 def list_all() -> None:
     """What there is, newest first."""
-    for backup in service.list_backups(settings(BackupSettings).folder):
+    for backup in backups.list_backups(settings(BackupSettings).folder):
         rows = sum(backup.contents.rows.values())
         moment = clock.isoformat(backup.created_at)
         click.echo(f"{backup.file.name}  {moment}  {rows} rows  {backup.size} bytes")
 
 
-@backups.command("verify")
+@backup_group.command("verify")
 @click.argument("name", required=False)
 @with_appcontext
 def verify(name: str | None) -> None:
@@ -94,7 +95,7 @@ def verify(name: str | None) -> None:
     click.echo(f"{backup.file.name} was restored: {rows} rows, the book and the audit log hold.")
 
 
-@backups.command("restore")
+@backup_group.command("restore")
 @click.argument("name", required=False)
 @with_appcontext
 def restore(name: str | None) -> None:
@@ -112,13 +113,13 @@ def restore(name: str | None) -> None:
     click.echo(f"{backup.file.name} is restored: the counts, the book and the audit log hold.")
 
 
-@backups.command("contents", hidden=True)
+@backup_group.command("contents", hidden=True)
 @with_appcontext
 def contents() -> None:
     """What this database holds, as JSON: for the proof of a copy."""
     with reading(), transaction():
         one_snapshot()
-        found = service.read_contents()
+        found = backups.read_contents()
     click.echo(json.dumps(asdict(found)))
 
 
@@ -127,7 +128,7 @@ def _find_backup(name: str | None) -> Backup:
     folder = settings(BackupSettings).folder
     if name and Path(name).parent != Path("."):
         folder, name = Path(name).parent, Path(name).name
-    for backup in service.list_backups(folder):
+    for backup in backups.list_backups(folder):
         if name in (None, backup.file.name):
             return backup
     raise click.ClickException(f"there is no backup {name or ''} in {folder}")

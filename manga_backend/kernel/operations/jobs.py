@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from manga_backend.kernel.operations import clients, service
+from manga_backend.kernel.operations import clients
 from manga_backend.kernel.operations.errors import BackupFailed
+from manga_backend.kernel.operations.service import backups
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Backup, Contents
 from manga_backend.kit import clock
@@ -29,13 +30,13 @@ def create_backup() -> Backup:
     config, core = settings(BackupSettings), settings(CoreSettings)
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = clock.now()
-    file = config.folder / (now.strftime(service.NAMED) + clients.suffix_of(core.database_url))
+    file = config.folder / (now.strftime(backups.NAMED) + clients.suffix_of(core.database_url))
     unfinished = file.with_name(f"{file.name}.part")
     try:
         with reading(), transaction():
             one_snapshot()
-            contents = service.read_contents()
-            url, snapshot = core.database_url, service.snapshot_id()
+            contents = backups.read_contents()
+            url, snapshot = core.database_url, backups.snapshot_id()
             clients.dump(url, unfinished, snapshot, config.postgres_bin)
         if url.startswith("sqlite"):
             contents = _contents_of(unfinished)  # of the copy: writers went on meanwhile
@@ -43,8 +44,8 @@ def create_backup() -> Backup:
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
-    backup = service.describe(file, contents, now)
-    for gone in service.prune(config.folder, config.keep):
+    backup = backups.describe(file, contents, now)
+    for gone in backups.prune(config.folder, config.keep):
         log.info("forgot the backup %s", gone.name)
     return backup
 
@@ -57,10 +58,10 @@ def backup_when_due() -> None:
 
 def verify_backup(backup: Backup) -> list[str]:
     """Restore it into a database that is thrown away, and compare: what is wrong with it."""
-    if service.sha256_of(backup.file) != backup.sha256:
+    if backups.sha256_of(backup.file) != backup.sha256:
         return ["the file is not the one that was written"]
     try:
-        return service.differences(backup.contents, _contents_of(backup.file))
+        return backups.differences(backup.contents, _contents_of(backup.file))
     except BackupFailed as failure:
         return [str(failure)]
 
@@ -69,13 +70,13 @@ def restore_backup(backup: Backup) -> list[str]:
     """Put it into this deployment's database, which must be empty; what is wrong afterwards.
     BackupFailed."""
     config, url = settings(BackupSettings), settings(CoreSettings).database_url
-    if service.sha256_of(backup.file) != backup.sha256:
+    if backups.sha256_of(backup.file) != backup.sha256:
         raise BackupFailed("the file is not the one that was written")
-    if not service.is_empty():
+    if not backups.is_empty():
         raise BackupFailed("the database is not empty: name a new one in DATABASE_URL")
-    service.disconnect()
+    backups.disconnect()
     clients.restore(backup.file, url, config.postgres_bin)
-    return service.differences(backup.contents, prove(url))
+    return backups.differences(backup.contents, prove(url))
 
 
 def _contents_of(file: Path) -> Contents:

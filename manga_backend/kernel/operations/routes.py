@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import current_app
 
-from manga_backend.kernel.operations import schemas, service
+from manga_backend.kernel.operations import schemas
+from manga_backend.kernel.operations.service import health as checked
 from manga_backend.kit.http import Blueprint
 from manga_backend.kit.live import live
 from manga_backend.kit.principal import public, unlimited
@@ -40,7 +41,7 @@ def is_live() -> Any:
 @health.response(200, schemas.ReadinessSchema)
 def is_ready() -> Any:
     """Database, migrations, Redis and Telegram, each with what is wrong."""
-    return schemas.as_readiness(service.readiness())
+    return schemas.as_readiness(checked.readiness())
 
 
 @health.route("/api/system/health")
@@ -50,7 +51,7 @@ def is_ready() -> Any:
 @health.response(200, schemas.ReadinessSchema)
 def system_health() -> Any:
     """As /health/ready."""
-    return schemas.as_readiness(service.readiness())
+    return schemas.as_readiness(checked.readiness())
 
 
 @health.route("/api/system/version")

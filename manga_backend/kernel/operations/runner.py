@@ -14,7 +14,7 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from manga_backend.kernel.operations.service import sweepers
+from manga_backend.kernel.operations.service.health import sweepers
 from manga_backend.kit.jobs import QUEUE
 from manga_backend.kit.leader import Stop, keep_running
 from manga_backend.kit.settings import CoreSettings, settings

@@ -13,8 +13,8 @@ from manga_backend.kernel.operations import (
     permissions,
     queries,
     routes,
-    service,
 )
+from manga_backend.kernel.operations.service import backups, health
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
@@ -27,18 +27,18 @@ from manga_backend.kit.settings import CoreSettings, take_changes_from
 
 def init_app(app: App) -> None:
     """Called once by create_app()."""
-    service.checks.register(app, "database", service.check_database)
-    service.checks.register(app, "migrations", service.check_migrations)
-    service.checks.register(app, "redis", service.check_redis)
+    health.checks.register(app, "database", health.check_database)
+    health.checks.register(app, "migrations", health.check_migrations)
+    health.checks.register(app, "redis", health.check_redis)
     app.api.register_blueprint(routes.health)
     app.cli.add_command(cli.worker)
     app.cli.add_command(cli.live)
-    app.cli.add_command(cli.backups)
-    service.checks.register(app, "backups", service.check_backups)
+    app.cli.add_command(cli.backup_group)
+    health.checks.register(app, "backups", backups.check_backups)
     job_registry.register(app, jobs.BACKUP, jobs.backup_when_due)
     every = app.extensions["settings"][BackupSettings].every or timedelta(days=1)
     schedules.register(app, jobs.BACKUP, Schedule(jobs.BACKUP, every))
-    service.proofs.register(app, "audit log", list_breaks)
+    backups.proofs.register(app, "audit log", list_breaks)
     grants.register(app, permissions.READ_RUNS, "admin")
     grants.register(app, permissions.READ_SETTINGS, "admin")
     grants.register(app, permissions.CHANGE_SETTINGS, "superuser")
@@ -48,4 +48,4 @@ def init_app(app: App) -> None:
     names = gettext_lazy("Settings")
     add_view(app, admin.SettingsView(names, endpoint="panel_settings", url="/admin/settings"))
     core = app.extensions["settings"][CoreSettings]
-    alarms.install(app, core, service.sound, lambda: service.check_database().ok)
+    alarms.install(app, core, health.sound, lambda: health.check_database().ok)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manga_backend.kernel.operations.service import readiness
+from manga_backend.kernel.operations.service.health import readiness
 from manga_backend.kernel.telegram.types import Command, Message
 from manga_backend.kit.i18n import N_, gettext, language, render
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from manga_backend.kernel.operations.service import checks
+from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kernel.telegram import bot, cli, jobs, permissions, routes, runner
 from manga_backend.kernel.telegram.service.poller import check_poller
 from manga_backend.kernel.telegram.service.updates import commands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.identity.types import Door
-from manga_backend.kernel.operations.service import changeable
+from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.principal import grants

@@ -11,7 +11,7 @@ from manga_backend.kernel.identity.service.sessions import doors
 from manga_backend.kernel.identity.types import Door
 from manga_backend.kernel.money.ledger.service import styles
 from manga_backend.kernel.money.ledger.types import TransferKind, WalletStyle
-from manga_backend.kernel.operations.service import changeable
+from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App

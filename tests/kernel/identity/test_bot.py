@@ -8,7 +8,7 @@ import pytest
 
 from manga_backend.kernel.identity.models import User
 from manga_backend.kernel.identity.types import Role
-from manga_backend.kernel.operations.service import checks
+from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kernel.operations.types import Check
 from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.types import Reachability

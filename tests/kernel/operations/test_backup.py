@@ -15,8 +15,9 @@ from sqlalchemy import text
 from manga_backend.kernel.identity.models import User
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.money.coupons.types import CreditGift
-from manga_backend.kernel.operations import clients, jobs, service
+from manga_backend.kernel.operations import clients, jobs
 from manga_backend.kernel.operations.errors import BackupFailed
+from manga_backend.kernel.operations.service import backups
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kit import clock
 from manga_backend.kit.db import db
@@ -102,7 +103,7 @@ class TestCreate:
             with time_machine.travel(start + timedelta(days=day)):
                 assert flask(shop, "create").exit_code == 0
         with shop.app.app_context():
-            kept = service.list_backups(folder_of(shop))
+            kept = backups.list_backups(folder_of(shop))
         assert [backup.created_at > start + timedelta(hours=23) for backup in kept] == [True]
         assert len(files(shop)) == 2
 
@@ -140,7 +141,7 @@ class TestVerify:
         done = flask(shop, "verify")
         assert (done.exit_code, "not the one that was written" in done.output) == (1, True)
         with shop.app.app_context(), pytest.raises(BackupFailed):
-            jobs.restore_backup(service.list_backups(folder_of(shop))[0])
+            jobs.restore_backup(backups.list_backups(folder_of(shop))[0])
 
     def test_missing_rows_are_seen(self, shop: Api) -> None:
         flask(shop, "create")
@@ -197,11 +198,11 @@ class TestRestore:
 class TestSchedule:
     def test_makes_one_and_readiness_says_how_old_it_is(self, shop: Api) -> None:
         with shop.app.app_context():
-            assert service.check_backups().detail == "none yet"
+            assert backups.check_backups().detail == "none yet"
             jobs.backup_when_due()
-            assert service.check_backups().ok
+            assert backups.check_backups().ok
             with time_machine.travel(clock.now() + timedelta(hours=49)):
-                found = service.check_backups()
+                found = backups.check_backups()
             assert (found.ok, "49 h old" in found.detail) == (False, True)
 
     def test_none_when_none_are_wanted(
@@ -210,7 +211,7 @@ class TestSchedule:
         values = {"BACKUP_HOURS": "0", "BACKUP_PATH": str(tmp_path / "backups")}
         with variant_api(deployment, bot, **values) as api, api.app.app_context():
             jobs.backup_when_due()
-            assert service.check_backups().detail == "none are wanted"
+            assert backups.check_backups().detail == "none are wanted"
             assert files(api) == []
 
 

@@ -10,7 +10,7 @@ from manga_backend.kernel.approvals.settings import ApprovalSettings
 from manga_backend.kernel.backoffice.models import AuditEntry
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.operations.models import ChangedSetting
-from manga_backend.kernel.operations.service import changeable
+from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kit import clock
 from manga_backend.kit.settings import ROOT, refresh, settings
 from tests.conftest import Deployment

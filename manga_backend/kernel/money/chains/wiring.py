@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.money.chains import admin, permissions
-from manga_backend.kernel.operations.service import changeable
+from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.principal import grants

@@ -7,7 +7,8 @@ from datetime import timedelta
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.money.ledger import admin, cli, jobs, permissions, routes
 from manga_backend.kernel.money.ledger.models import Account, Transfer
-from manga_backend.kernel.operations.service import checks, proofs
+from manga_backend.kernel.operations.service.backups import proofs
+from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules

@@ -15,7 +15,8 @@ from manga_backend.kernel.money.payments.service.booking import FILL_THE_WALLET,
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
 from manga_backend.kernel.money.payments.service.steps import fulfilments
 from manga_backend.kernel.money.payments.service.submit import APPROVAL_KIND, VERIFY
-from manga_backend.kernel.operations.service import changeable, checks
+from manga_backend.kernel.operations.service.changes import changeable
+from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kernel.telegram.service.updates import invoices
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_, gettext_lazy

@@ -14,7 +14,7 @@ from manga_backend.kernel.money.payouts.models import Payout
 from manga_backend.kernel.money.payouts.service.decide import PayoutSubject
 from manga_backend.kernel.money.payouts.service.sending import SEND, settle
 from manga_backend.kernel.money.payouts.service.steps import KIND
-from manga_backend.kernel.operations.service import changeable
+from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import N_, gettext_lazy
 from manga_backend.kit.jobs import Schedule, schedules

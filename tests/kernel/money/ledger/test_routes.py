@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manga_backend.kernel.money.ledger import service
-from manga_backend.kernel.operations.service import readiness
+from manga_backend.kernel.operations.service.health import readiness
 from manga_backend.kit.jobs import run_schedule, tick
 from tests.kernel.factories import at_work
 from tests.kernel.money.ledger.test_service import fill, sale

@@ -22,7 +22,7 @@ from manga_backend.kernel.money.ledger.queries import find_wallet, prove, withdr
 from manga_backend.kernel.money.payments import jobs
 from manga_backend.kernel.money.payments.service import verify
 from manga_backend.kernel.money.payments.service.decide import PaymentSubject
-from manga_backend.kernel.operations.service import readiness
+from manga_backend.kernel.operations.service.health import readiness
 from manga_backend.kit import clock
 from manga_backend.kit.i18n import in_language
 from manga_backend.kit.problems import DomainError

@@ -1,0 +1,1 @@
+"""Commands and checks of running a deployment."""
