@@ -11,10 +11,15 @@ _FOLDER = Path(__file__).resolve().parent
 if str(_FOLDER) not in sys.path:
     sys.path.insert(0, str(_FOLDER))
 
+from manga_backend.kit.metrics_folder import (  # noqa: E402
+    count_together,
+    forget_dead,
+)
 from manga_backend.kit.settings import Env, environment, load_core  # noqa: E402
 
 _values = environment()
 _core = load_core(Env(_values), _values)
+_metrics = count_together(_core.instance_path)
 # Only the workers may hold the app's modules, or a reload (SIGHUP) would go on with the old code.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "manga_backend"]:
     del sys.modules[_name]
@@ -44,6 +49,7 @@ def on_starting(server: Any) -> None:
     if checked.returncode:
         sys.stderr.write(checked.stderr)
         sys.exit(1)
+    forget_dead(_metrics)
     if _core.app_env == "production" and _core.database_url.startswith("sqlite"):
         server.log.warning("SQLite in production: fine for one machine; PostgreSQL is meant")
 

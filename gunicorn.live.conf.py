@@ -11,11 +11,13 @@ _FOLDER = Path(__file__).resolve().parent
 if str(_FOLDER) not in sys.path:
     sys.path.insert(0, str(_FOLDER))
 
+from manga_backend.kit.metrics_folder import count_together  # noqa: E402
 from manga_backend.kit.settings import Env, environment, load_core  # noqa: E402
 
 _SPARE_FILES = 200
 _values = environment()
 _core = load_core(Env(_values), _values)
+count_together(_core.instance_path)
 for _name in [name for name in sys.modules if name.partition(".")[0] == "manga_backend"]:
     del sys.modules[_name]
 

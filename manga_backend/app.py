@@ -64,6 +64,7 @@ KERNEL = (
 PRODUCTS = ("manga", "urgent")
 SETTINGS = (
     operation_settings.load,
+    operation_settings.load_metrics,
     telegram_settings.load,
     notification_settings.load,
     identity_settings.load,
@@ -89,6 +90,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
     core: CoreSettings = found[CoreSettings]
     identity_config = found[identity_settings.IdentitySettings]
     telegram_config = found[TelegramSettings]
+    metrics_config = found[operation_settings.MetricsSettings]
     gateway_config = found[gateway_settings.GatewaySettings]
     logging.configure(
         core.log_level,
@@ -101,6 +103,7 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
             telegram_config.webhook_secret,
             gateway_config.payment_key,
             gateway_config.payout_key,
+            metrics_config.token,
             *logging.passwords_in(core.database_url, core.redis_url, telegram_config.proxy),
         ),
     )

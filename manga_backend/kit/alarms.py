@@ -25,7 +25,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from manga_backend.kit import clock
 from manga_backend.kit.alarm_limits import Limits
 from manga_backend.kit.i18n import N_
-from manga_backend.kit.logging import masker
+from manga_backend.kit.logging import current_request_id, masker
+from manga_backend.kit.metrics import count_fault
 from manga_backend.kit.settings import ROOT, CoreSettings
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Bell(logging.Handler):
         outage = hasattr(record, "alarm")
         if not outage and (fault is None or record.levelno < logging.ERROR):
             return
+        count_fault(record.name)
         app = self._app()
         if app is None or _SLOT not in app.extensions:
             return
@@ -223,16 +225,14 @@ def describe(record: logging.LogRecord, fault: BaseException | None) -> Alarm:
         where = _place_of(fault.__traceback__) or record.name
         notice = DATABASE_AWAY if _is_database_away(fault) else ""
         place = notice or f"{type(fault).__qualname__} at {where}"
-    request_id = ""
     if has_request_context():
         during = f"{request.method} {request.path}"
-        request_id = str(request.environ.get("manga.request_id", ""))
     return Alarm(
         place=place,
         what=_cut(masker.mask(what), MAX_WHAT),
         where=_cut(where, MAX_WHAT),
         during=_cut(masker.mask(during), MAX_DURING),
-        request_id=request_id,
+        request_id=current_request_id(),
         process=f"{socket.gethostname()} / {os.getpid()} / {record.threadName}",
         at=clock.now(),
         notice=notice,

@@ -16,6 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from manga_backend.kit import db as database
 from manga_backend.kit.http import choose_request_id
+from manga_backend.kit.metrics import observe_request
 from manga_backend.kit.principal import mark_public, unmarked
 from manga_backend.kit.problems import Api
 from manga_backend.kit.settings import ROOT, CoreSettings, refresh
@@ -135,7 +136,9 @@ def refuse_unmarked_routes(app: App) -> None:
 def _begin() -> None:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         refresh()
-    request.environ["manga.request_id"] = choose_request_id()
+    environ = request.environ
+    environ["manga.began"] = time.perf_counter()
+    environ["manga.request_id"] = choose_request_id()
     if "\x00" in request.path:
         abort(404)
     # werkzeug cuts a chunked body at the limit instead of refusing it.
@@ -161,6 +164,10 @@ def _finish(response: Response) -> Response:
         headers["Strict-Transport-Security"] = HSTS
     if "Cache-Control" not in headers and not request.path.startswith("/static/"):
         headers["Cache-Control"] = "no-store"
+    if began := request.environ.get("manga.began"):
+        route = request.url_rule.rule if request.url_rule else "none"
+        seconds = time.perf_counter() - began
+        observe_request(route, request.method, response.status_code, seconds)
     return response
 
 

@@ -9,23 +9,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import redis
 from flask import Flask, current_app
-from rq import Queue
+from rq import Queue, get_current_job
 from rq.serializers import JSONSerializer
 from sqlalchemy import Text, bindparam, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
-from manga_backend.kit.db import Model, after_commit, read_one, transaction, write_one
+from manga_backend.kit.db import Model, after_commit, new_id, read_one, transaction, write_one
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
-from manga_backend.kit.logging import Outage
+from manga_backend.kit.logging import Outage, current_request_id, working_on
+from manga_backend.kit.metrics import observe_job
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, refresh, settings
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 QUEUE = "manga_backend"
+_ORIGIN = "request_id"
+"""In a job's meta: the request or update that asked for it, for the log."""
 WAKE_SECONDS = 5
 """How long one wake-up stands for all that follow it."""
 REDIS_PATIENCE_SECONDS = 0.5
@@ -116,7 +120,14 @@ class _Broker:
 
     def _enqueue(self, name: str) -> None:
         if self.connection.set(_flag(name), 1, nx=True, ex=WAKE_SECONDS):
-            self.queue.enqueue(run, name, result_ttl=0, failure_ttl=3600, job_timeout=900)
+            self.queue.enqueue(
+                run,
+                name,
+                result_ttl=0,
+                failure_ttl=3600,
+                job_timeout=900,
+                meta={_ORIGIN: current_request_id()},
+            )
 
     def woken(self, name: str) -> None:
         try:
@@ -179,9 +190,23 @@ def run(name: str) -> None:
     redis_broker = broker()
     if redis_broker is not None:
         redis_broker.woken(name)
-    with current_app._get_current_object().app_context():  # type: ignore[attr-defined]
+    job = get_current_job()
+    origin = str(job.meta.get(_ORIGIN) or f"job-{job.id}") if job else f"job-{name}"
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    with app.app_context(), working_on(origin), _timed(name):
         refresh()
         jobs[name]()
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """Count one run, and how it ended."""
+    began, outcome = time.perf_counter(), "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        observe_job(name, outcome, time.perf_counter() - began)
 
 
 def tick() -> float:
@@ -227,12 +252,14 @@ def run_schedule(name: str) -> None:
     """Run one schedule's job and note how it went; its failure is noted and logged, not raised."""
     started, begun = clock.now(), time.monotonic()
     error: str | None = None
-    try:
-        refresh()
-        jobs[schedules[name].job]()
-    except Exception as fault:
-        log.exception("scheduled %s failed", name)
-        error = f"{type(fault).__name__}: {fault}"[:500]
+    with working_on(f"schedule-{name}-{new_id().hex[-8:]}"):
+        try:
+            with _timed(name):
+                refresh()
+                jobs[schedules[name].job]()
+        except Exception as fault:
+            log.exception("scheduled %s failed", name)
+            error = f"{type(fault).__name__}: {fault}"[:500]
     with transaction() as current:
         row = current.get(ScheduledRun, name)
         if row is not None:

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from manga_backend.kit.alarms import DATABASE_AWAY, DATABASE_BACK
 from manga_backend.kit.logging import Outage
+from manga_backend.kit.metrics import set_leading
 from manga_backend.kit.settings import CoreSettings
 
 log = logging.getLogger(__name__)
@@ -190,12 +191,14 @@ class Leadership:
                     log.exception("leading failed")
                 finally:
                     self.leading = False
+                    set_leading(False)
                     self._lock.release()
             self._stop.wait(TRY_SECONDS)
 
     def _lead(self) -> None:
         log.info("this process leads: it sees to Telegram's updates and to schedules")
         self.leading = True
+        set_leading(True)
         stepping_down = Stop()
         duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})
         threads = [

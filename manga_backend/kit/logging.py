@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import logging.config
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
 from flask import has_request_context, request
@@ -48,11 +50,30 @@ def passwords_in(*urls: str) -> list[str]:
 masker = Masker()
 
 
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+@contextmanager
+def working_on(request_id: str) -> Iterator[None]:
+    """What is logged meanwhile belongs to this request, job or update; an id of before stays."""
+    token = _request_id.set(current_request_id() or request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
+def current_request_id() -> str:
+    """Of the request, job or update at hand; empty outside of any."""
+    found = _request_id.get()
+    if not found and has_request_context():
+        found = str(request.environ.get("manga.request_id", ""))
+    return found
+
+
 class _RequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = (
-            request.environ.get("manga.request_id", "-") if has_request_context() else "-"
-        )
+        record.request_id = current_request_id() or "-"
         return True
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from manga_backend.kit.metrics_folder import FOLDER
 from manga_backend.kit.settings import ROOT
 from tools.services import free_port
 
@@ -32,7 +33,12 @@ class Process:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.log.parent), **self.settings}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.log.parent),
+            FOLDER: str(self.log.parent / "metrics"),
+            **self.settings,
+        }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, cwd=ROOT, env=environment, stdout=output, stderr=output

@@ -123,6 +123,28 @@ class TestPolling:
         assert web.call("GET", "/health").status_code == 200
 
 
+class TestMetrics:
+    def test_add_up_all_workers_and_outlive_them(self, values: dict[str, str], start: Any) -> None:
+        web = start(Web, values)
+        leader = web.leader()
+
+        def counted() -> tuple[float, float]:
+            lines = dict(
+                line.rsplit(" ", 1) for line in web.call("GET", "/metrics").text.splitlines()
+            )
+            counts = 'manga_http_request_seconds_count{method="GET",route="%s",status="200"}'
+            return float(lines[counts % "/api/plans"]), float(
+                lines['manga_leaders{machine="here"}']
+            )
+
+        for _ in range(30):
+            assert web.call("GET", "/api/plans").status_code == 200
+        assert counted() == (30, 1)
+        os.kill(leader, signal.SIGKILL)
+        web.leader(but=leader)
+        assert counted() == (30, 1)
+
+
 class TestSessions:
     def test_every_worker_refuses_a_replaced_session_at_once(
         self, values: dict[str, str], start: Any

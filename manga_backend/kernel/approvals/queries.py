@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,9 @@ from sqlalchemy import Select, func, select
 
 from manga_backend.kernel.approvals.models import Approval
 from manga_backend.kernel.approvals.types import State
+from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.metrics import GaugeMetricFamily, gauge
 
 DESK_SIZE = 50
 MAX_REMINDERS = 3
@@ -87,3 +89,13 @@ def count_pending() -> int:
         )
         or 0
     )
+
+
+def read_numbers() -> Iterator[GaugeMetricFamily]:
+    """For Prometheus: how many questions wait, and since when the oldest."""
+    oldest = session().scalar(
+        select(func.min(Approval.created_at)).where(Approval.state == State.PENDING)
+    )
+    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
+    yield gauge("approvals_waiting", "Questions that wait for an admin.", [((), count_pending())])
+    yield gauge("approvals_oldest_seconds", "Age of the oldest of them.", [((), age)])

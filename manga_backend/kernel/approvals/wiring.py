@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from manga_backend.kernel.approvals import admin, bot, jobs, permissions
+from manga_backend.kernel.approvals.queries import read_numbers
 from manga_backend.kernel.approvals.service import asking
 from manga_backend.kernel.approvals.types import OPTION, Decision
 from manga_backend.kernel.backoffice.admin import add_view
 from manga_backend.kernel.backoffice.service import cards
 from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kernel.operations.service.health import alarm_sinks
+from manga_backend.kernel.operations.service.metrics import numbers
 from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.service.updates import commands, presses
 from manga_backend.kernel.telegram.types import BotCommand
@@ -41,6 +43,7 @@ def init_app(app: App) -> None:
     schedules.register(app, "approvals.remind", Schedule("approvals.remind", timedelta(minutes=1)))
     listen(app, PollerReturned, asking.ask_again_after_absence)
     alarm_sinks.register(app, "admins", jobs.tell_admins)
+    numbers.register(app, "approvals", read_numbers)
     cards.register(app, permissions.READ_DESK, admin.cards)
     view = admin.DeskView(gettext_lazy("Desk"), endpoint="panel_desk", url="/admin/desk")
     add_view(app, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -9,7 +10,9 @@ from sqlalchemy.orm import aliased
 
 from manga_backend.kernel.notifications.models import Notification
 from manga_backend.kernel.notifications.types import Channel, Status
+from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.metrics import GaugeMetricFamily, gauge
 
 WAITING = (Status.NEW, Status.FAILED)
 
@@ -38,6 +41,24 @@ def count_waiting_and_dead() -> tuple[int, int]:
         select(func.count()).select_from(Notification).where(Notification.status == Status.DEAD)
     )
     return waiting or 0, dead or 0
+
+
+def read_numbers() -> Iterator[GaugeMetricFamily]:
+    """For Prometheus: what waits, since when, and what was given up."""
+    waiting, dead = count_waiting_and_dead()
+    yield gauge(
+        "messages_now",
+        "Messages of the outbox that wait, or were given up.",
+        [(("waiting",), waiting), (("dead",), dead)],
+        "state",
+    )
+    oldest = session().scalar(
+        select(func.min(Notification.created_at)).where(
+            Notification.status.in_(WAITING), Notification.channel == Channel.TELEGRAM
+        )
+    )
+    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
+    yield gauge("messages_oldest_seconds", "Age of the oldest that waits.", [((), age)])
 
 
 def count_by_status(subject: str) -> dict[Status, int]:

@@ -16,10 +16,11 @@ from manga_backend.kernel.notifications.permissions import (
     REGISTER_DEVICE,
     RETRY,
 )
-from manga_backend.kernel.notifications.queries import count_waiting_for
+from manga_backend.kernel.notifications.queries import count_waiting_for, read_numbers
 from manga_backend.kernel.notifications.service import outbox
 from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kernel.operations.service.health import sweepers
+from manga_backend.kernel.operations.service.metrics import numbers
 from manga_backend.kernel.telegram.service.updates import reply_through
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit.app import App
@@ -50,6 +51,7 @@ def init_app(app: App) -> None:
     add_duty(app, "delivery", _deliver_when_embedded)
     sweepers.register(app, "notifications", runner.deliver_here)
     app.cli.add_command(cli.notifications)
+    numbers.register(app, "notifications", read_numbers)
     name = gettext_lazy("Notifications")
     add_view(app, admin.NotificationsView(Notification, name, "panel_notifications"))
 

@@ -22,6 +22,7 @@ from manga_backend.kernel.operations.types import Backup
 from manga_backend.kit import clock
 from manga_backend.kit.db import one_snapshot, reading, transaction
 from manga_backend.kit.leader import Stop
+from manga_backend.kit.metrics_folder import FOLDER, count_together
 from manga_backend.kit.settings import ROOT, CoreSettings, settings
 
 
@@ -33,6 +34,9 @@ def worker() -> None:
         raise click.ClickException(
             "REDIS_URL is not set: the web processes do this work themselves"
         )
+    if not os.environ.get(FOLDER):  # read when the app is imported: begin again, with it
+        count_together(settings(CoreSettings).instance_path)
+        os.execv(sys.executable, [sys.executable, "-m", "flask", "--app", "wsgi", "worker"])  # noqa: S606
     stop = Stop()
 
     def end(*_: object) -> None:

@@ -1,12 +1,14 @@
-"""Settings of backups."""
+"""Settings of backups and of what Prometheus reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from manga_backend.kit.settings import ROOT, CoreSettings, Env
+
+SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,21 @@ class BackupSettings:
     keep: int
     every: timedelta | None
     postgres_bin: Path | None
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """`token`: what a scraper sends as a bearer; empty: only this machine may scrape."""
+
+    token: str = field(repr=False)
+
+
+def load_metrics(env: Env, _core: CoreSettings) -> MetricsSettings:
+    """METRICS_TOKEN."""
+    token = env.str("METRICS_TOKEN", "") or ""
+    if token and len(token) < SHORTEST_TOKEN:
+        env.complain("METRICS_TOKEN", f"needs at least {SHORTEST_TOKEN} characters, or none at all")
+    return MetricsSettings(token)
 
 
 def load(env: Env, core: CoreSettings) -> BackupSettings:

@@ -14,7 +14,7 @@ from manga_backend.kernel.operations import (
     queries,
     routes,
 )
-from manga_backend.kernel.operations.service import backups, health
+from manga_backend.kernel.operations.service import backups, health, metrics
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
@@ -31,6 +31,9 @@ def init_app(app: App) -> None:
     health.checks.register(app, "migrations", health.check_migrations)
     health.checks.register(app, "redis", health.check_redis)
     app.api.register_blueprint(routes.health)
+    app.add_url_rule("/metrics", "metrics", routes.metrics)
+    metrics.numbers.register(app, "schedules", metrics.read_runs)
+    metrics.numbers.register(app, "backups", metrics.read_backup_age)
     app.cli.add_command(cli.worker)
     app.cli.add_command(cli.live)
     app.cli.add_command(cli.backup_group)

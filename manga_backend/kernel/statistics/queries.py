@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsT
 from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit import clock
 from manga_backend.kit.db import session
+from manga_backend.kit.metrics import GaugeMetricFamily, gauge
 from manga_backend.kit.settings import CoreSettings, settings
 
 DAILY = (
@@ -111,3 +112,16 @@ def overview(days: list[date]) -> dict[str, Any]:
         "waiting": waiting,
         "dead": dead,
     }
+
+
+def read_numbers() -> Iterator[GaugeMetricFamily]:
+    """For Prometheus: sums over all time by what they count, and active subscriptions now."""
+    sums = [
+        ((str(metric), label), float(value))
+        for metric, by_label in totals().items()
+        for label, value in by_label.items()
+    ]
+    meaning = "The roll-ups that statistics are made of; amounts in smallest units."
+    yield gauge("business", meaning, sums, "metric", "label")
+    active = [((), float(count_active(clock.now())))]
+    yield gauge("subscriptions_active", "Subscriptions that run.", active)

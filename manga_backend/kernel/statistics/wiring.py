@@ -13,7 +13,9 @@ from manga_backend.kernel.money.payments.events import (
     PaymentRejected,
 )
 from manga_backend.kernel.notifications.events import MessageGivenUp
+from manga_backend.kernel.operations.service.metrics import numbers
 from manga_backend.kernel.statistics import admin, bot, permissions, routes, service
+from manga_backend.kernel.statistics.queries import read_numbers
 from manga_backend.kernel.telegram.service.updates import commands
 from manga_backend.kernel.telegram.types import BotCommand
 from manga_backend.kit.app import App
@@ -40,3 +42,4 @@ def init_app(app: App) -> None:
     charts.register(app, permissions.READ_STATS, admin.charts)
     commands.register(app, "stats", BotCommand(bot.stats, N_("Your numbers so far")))
     app.api.register_blueprint(routes.stats)
+    numbers.register(app, "statistics", read_numbers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from telebot import apihelper
@@ -23,6 +25,7 @@ from manga_backend.kernel.telegram.errors import (
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Menu, Reachability
 from manga_backend.kit.calls import Answer, Caller, CallFailed
+from manga_backend.kit.metrics import observe_call
 
 ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member", "pre_checkout_query"]
 LONG_POLL_SECONDS = 25
@@ -67,14 +70,19 @@ def _send(
     time, and puts the text of a message into the address, which servers limit.
     """
     client: BotClient = _calling.client
-    found = _caller(client.proxy).send(
-        method.upper(),
-        client.address + path,
-        body=json.dumps(params or {}).encode(),
-        headers=_JSON,
-        connect_seconds=CONNECT_THROUGH_PROXY_SECONDS if client.proxy else CONNECT_SECONDS,
-        total_seconds=timeout[1],
-    )
+    began, outcome = time.perf_counter(), "unreachable"
+    try:
+        found = _caller(client.proxy).send(
+            method.upper(),
+            client.address + path,
+            body=json.dumps(params or {}).encode(),
+            headers=_JSON,
+            connect_seconds=CONNECT_THROUGH_PROXY_SECONDS if client.proxy else CONNECT_SECONDS,
+            total_seconds=timeout[1],
+        )
+        outcome = "ok" if found.status == HTTPStatus.OK else str(found.status)
+    finally:
+        observe_call(path.rpartition("/")[2], outcome, time.perf_counter() - began)
     return _Answer(found)
 
 

@@ -30,6 +30,7 @@ from manga_backend.kernel.telegram.types import Reachability
 from manga_backend.kit import clock
 from manga_backend.kit.db import Prepared, read_in_index_order, session, write_one, write_prepared
 from manga_backend.kit.events import publish
+from manga_backend.kit.metrics import count_messages
 
 LEASE = timedelta(seconds=30)
 WAIT_FOR_ORIGINAL = timedelta(seconds=1)
@@ -209,6 +210,7 @@ def record_sent(sent: Sequence[Sent]) -> None:
     for number, one in enumerate(sent):
         values |= {f"id_{number}": one.out.id, f"told_{number}": one.message_id}
     write_prepared(_sent_statement(len(sent)), values)
+    count_messages("sent", len(sent))
     questions = [one.out.id for one in sent if one.out.buttons and one.message_id is not None]
     if questions:
         write_one(_THEIR_EDITS, {"ids": questions, "at": now})
@@ -228,12 +230,14 @@ def note_reached(sent_ids: Collection[int]) -> None:
 def record_refused(out: Outgoing, why: str) -> None:
     """It will never leave: refused for good. Publishes MessageGivenUp."""
     if _record(out, status=Status.DEAD, last_error=why[:500]):
+        count_messages("dead")
         publish(MessageGivenUp(notification_id=out.id))
 
 
 def record_unreachable(out: Outgoing, state: Reachability, why: str) -> None:
     """The recipient blocked the bot, is gone or never started it; later messages are not tried."""
     _record(out, status=Status.UNREACHABLE, last_error=why[:500])
+    count_messages("unreachable")
     note_reachability(out.chat_id, state)
 
 
@@ -244,8 +248,10 @@ def record_failed(out: Outgoing, why: str) -> None:
     again = next_attempt(row.attempts, row.created_at, clock.now())
     if again is None:
         if _end_lease(out, status=Status.DEAD, last_error=why[:500]):
+            count_messages("dead")
             publish(MessageGivenUp(notification_id=out.id))
     else:
+        count_messages("failed")
         _end_lease(out, status=Status.FAILED, due_at=again, last_error=why[:500])
 
 

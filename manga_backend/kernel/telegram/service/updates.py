@@ -33,6 +33,8 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session, transaction
 from manga_backend.kit.http import made_storable
 from manga_backend.kit.i18n import gettext, in_language, supported
+from manga_backend.kit.logging import working_on
+from manga_backend.kit.metrics import count_update
 from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import refresh
@@ -142,6 +144,11 @@ def handle_update(update_id: int) -> Answer | None:
     3 times; it never stops the updates after it.
     """
     refresh()
+    with working_on(f"update-{update_id}"):
+        return _handle(update_id)
+
+
+def _handle(update_id: int) -> Answer | None:
     try:
         with transaction() as current:
             row = current.scalar(
@@ -156,10 +163,14 @@ def handle_update(update_id: int) -> Answer | None:
             contact = read_contact(row.payload)
             if contact is not None:
                 note_reachability(contact.chat_id, contact.reachability)
-            return _dispatch(read_update(row.payload))
+            answer = _dispatch(read_update(row.payload))
+        count_update("handled")
+        return answer
     except _Refused as refused:
+        count_update("refused")
         return _answer_refused(update_id, refused)
     except Exception as error:
+        count_update("failed")
         log.exception("update %s could not be handled", update_id)
         _note_failure(update_id, error)
         return None
