@@ -18,7 +18,7 @@ from flask_migrate import upgrade
 from sqlalchemy import insert, select, text
 
 from manga_backend.app import create_app
-from manga_backend.kit import alarms
+from manga_backend.kit import alarms, clock
 from manga_backend.kit.app import App
 from manga_backend.kit.db import Model, db
 from tests.standins.telegram import BotApiStandIn
@@ -33,6 +33,7 @@ SEEDED = Model.metadata.tables["plans"]
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults that tests provoke are told to no admin, but where that is what is tested."""
     monkeypatch.setattr(alarms.bell, "level", logging.CRITICAL + 1)
+    monkeypatch.setattr(clock, "watch", clock.Watch())  # the last test may have moved the clock
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ def base_settings(folder: Path, bot: BotApiStandIn) -> dict[str, str]:
         "RATELIMIT_ENABLED": "0",
         "WEB_CONCURRENCY": "1",
         "LOG_LEVEL": "warning",
+        "BACKUP_HOURS": "0",  # what makes them has tests of its own
         # The limits have tests of their own; elsewhere they would only cost time.
         "TELEGRAM_MAX_PER_SECOND": "100000",
         "TELEGRAM_MAX_PER_CHAT_PER_SECOND": "100000",

@@ -223,7 +223,8 @@ def tick() -> float:
             if row is None:
                 row = ScheduledRun(name=name, due_at=now)
                 current.add(row)
-            due = row.due_at <= now
+            # Further off than one interval is only what a clock that was set back has left.
+            due = row.due_at <= now or row.due_at > now + schedule.every
             if due:
                 row.due_at = now + schedule.every
             soonest = min(soonest, (row.due_at - now).total_seconds())

@@ -6,17 +6,15 @@ named before this module is imported); whoever answers /metrics adds them up.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily as GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from manga_backend.kit.metrics_folder import FOLDER, dead_processes
+from manga_backend.kit.metrics_folder import dead_processes, folder_in_use
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -122,11 +120,11 @@ class _Read:
 def exposition(families: Iterable[GaugeMetricFamily]) -> bytes:
     """All processes' numbers and those read just now, in Prometheus' text format."""
     registry = CollectorRegistry()
-    folder = os.environ.get(FOLDER)
+    folder = folder_in_use()
     if folder:
-        for pid in dead_processes(Path(folder)):
-            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
-        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        for pid in dead_processes(folder):
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     else:  # one process by itself: a test, or an app started in another way
         for metric in (_requests, _jobs, _calls, _updates, _messages, _faults, _leaders):
             registry.register(metric)

@@ -48,11 +48,16 @@ def forget_dead(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def folder_in_use() -> Path | None:
+    """Where this process counts together with others; None: by itself."""
+    found = os.environ.get(FOLDER)
+    return Path(found) if found else None
+
+
 def count_together(instance: Path) -> Path:
     """Before the app is loaded: this process and its children write into the deployment's folder,
     the one that PROMETHEUS_MULTIPROC_DIR names if it does."""
-    if not os.environ.get(FOLDER):
-        os.environ[FOLDER] = str(_choose_folder(instance))
-    folder = Path(os.environ[FOLDER])
+    folder = folder_in_use() or _choose_folder(instance)
+    os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -17,12 +17,14 @@ from manga_backend.kernel.operations import jobs
 from manga_backend.kernel.operations.errors import BackupFailed
 from manga_backend.kernel.operations.runner import work
 from manga_backend.kernel.operations.service import backups
+from manga_backend.kernel.operations.service.doctor import examine
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Backup
 from manga_backend.kit import clock
 from manga_backend.kit.db import one_snapshot, reading, transaction
 from manga_backend.kit.leader import Stop
-from manga_backend.kit.metrics_folder import FOLDER, count_together
+from manga_backend.kit.logging import masker
+from manga_backend.kit.metrics_folder import count_together, folder_in_use
 from manga_backend.kit.settings import ROOT, CoreSettings, settings
 
 
@@ -34,7 +36,7 @@ def worker() -> None:
         raise click.ClickException(
             "REDIS_URL is not set: the web processes do this work themselves"
         )
-    if not os.environ.get(FOLDER):  # read when the app is imported: begin again, with it
+    if folder_in_use() is None:  # read when the app is imported: begin again, with it
         count_together(settings(CoreSettings).instance_path)
         os.execv(sys.executable, [sys.executable, "-m", "flask", "--app", "wsgi", "worker"])  # noqa: S606
     stop = Stop()
@@ -54,6 +56,22 @@ def live() -> None:
     arguments = ["-m", "gunicorn", "-c", str(ROOT / "gunicorn.live.conf.py"), "wsgi:app"]
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+@click.command("doctor")
+@with_appcontext
+def doctor() -> None:
+    """Look at everything that a deployment needs, and say what to do; exits 1 on any fault."""
+    faults, last = 0, None
+    for heading, finding in examine():
+        if heading != last:
+            click.echo(f"{heading}")
+            last = heading
+        click.echo(f"  {'ok   ' if finding.ok else 'FAULT'}  {masker.mask(finding.words)}")
+        faults += not finding.ok
+    click.echo("all in order" if not faults else f"{faults} to see to")
+    if faults:
+        raise SystemExit(1)
 
 
 backup_group = AppGroup("backup", help="Copies of the database.")

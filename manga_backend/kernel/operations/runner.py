@@ -15,6 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from manga_backend.kernel.operations.service.health import sweepers
+from manga_backend.kit import clock
 from manga_backend.kit.jobs import QUEUE
 from manga_backend.kit.leader import Stop, keep_running
 from manga_backend.kit.settings import CoreSettings, settings
@@ -49,6 +50,23 @@ class JobWorker(SimpleWorker):
             log.error("job %s was broken off: %s", _name(job), fault)
         else:
             log.error("job %s failed", _name(job), exc_info=(kind, fault, trace))
+
+
+LOOK_SECONDS = 2.0
+
+
+def watch_clock(_app: Flask, stop: Stop) -> None:
+    """The leader's duty: say once that the machine's clock was set."""
+    while not stop.is_set():
+        jumped = clock.watch.look()
+        if jumped is not None:
+            log.error(
+                "this machine's clock was set by %+.0f s: what was due in between runs now, or is "
+                "late by as much; see to NTP (timedatectl set-ntp true)",
+                jumped,
+            )
+        with stop.idle():
+            stop.wait(LOOK_SECONDS)
 
 
 def _name(job: Job) -> str:

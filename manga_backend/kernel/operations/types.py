@@ -17,6 +17,24 @@ class Check:
     vital: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: `words` say what is, and where it is not in order what to do."""
+
+    ok: bool
+    words: str
+
+
+def fine(words: str) -> Finding:
+    """In order."""
+    return Finding(True, words)
+
+
+def fault(words: str) -> Finding:
+    """To be seen to."""
+    return Finding(False, words)
+
+
 Checker = Callable[[], Check]
 
 Proof = Callable[[], list[str]]

@@ -14,15 +14,26 @@ from manga_backend.kernel.operations import (
     queries,
     routes,
 )
-from manga_backend.kernel.operations.service import backups, health, metrics
+from manga_backend.kernel.operations.runner import watch_clock
+from manga_backend.kernel.operations.service import backups, doctor, health, metrics
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kit import alarms
 from manga_backend.kit.app import App
 from manga_backend.kit.i18n import gettext_lazy
 from manga_backend.kit.jobs import Schedule, ScheduledRun, schedules
 from manga_backend.kit.jobs import jobs as job_registry
+from manga_backend.kit.leader import add_duty
 from manga_backend.kit.principal import grants
 from manga_backend.kit.settings import CoreSettings, take_changes_from
+
+EXAMINATIONS = (
+    ("settings", doctor.examine_settings),
+    ("database", doctor.examine_database),
+    ("redis", doctor.examine_redis),
+    ("machine", doctor.examine_machine),
+    ("backups", doctor.examine_backups),
+    ("parts", doctor.examine_parts),
+)
 
 
 def init_app(app: App) -> None:
@@ -30,11 +41,17 @@ def init_app(app: App) -> None:
     health.checks.register(app, "database", health.check_database)
     health.checks.register(app, "migrations", health.check_migrations)
     health.checks.register(app, "redis", health.check_redis)
+    health.checks.register(app, "clock", health.check_clock)
+    health.checks.register(app, "disk", health.check_disk)
+    add_duty(app, "clock", watch_clock)
     app.api.register_blueprint(routes.health)
     app.add_url_rule("/metrics", "metrics", routes.metrics)
     metrics.numbers.register(app, "schedules", metrics.read_runs)
     metrics.numbers.register(app, "backups", metrics.read_backup_age)
     app.cli.add_command(cli.worker)
+    app.cli.add_command(cli.doctor)
+    for heading, look in EXAMINATIONS:
+        doctor.examinations.register(app, heading, look)
     app.cli.add_command(cli.live)
     app.cli.add_command(cli.backup_group)
     health.checks.register(app, "backups", backups.check_backups)

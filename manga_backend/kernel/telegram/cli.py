@@ -12,6 +12,8 @@ from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
+from manga_backend.kernel.operations.service.health import in_seconds
+from manga_backend.kernel.operations.types import Finding, fault, fine
 from manga_backend.kernel.telegram import queries
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.errors import (
@@ -46,9 +48,6 @@ def poll() -> None:
     leadership.stop()
 
 
-Finding = tuple[bool, str]
-"""Whether this is in order, and what is or what to do."""
-
 LISTEN_SECONDS = 6
 """Our poll ends that of another program; when it comes again it ends ours, which is the sign."""
 
@@ -58,17 +57,19 @@ LISTEN_SECONDS = 6
 def doctor() -> None:
     """Say what is wrong with the bot and what to do; exits 1 on any fault."""
     healthy = True
-    for ok, words in _examine(settings(TelegramSettings)):
-        click.echo(f"{'ok   ' if ok else 'FAULT'}  {words}")
-        healthy = healthy and ok
+    for finding in examine():
+        click.echo(f"{'ok   ' if finding.ok else 'FAULT'}  {finding.words}")
+        healthy = healthy and finding.ok
     if not healthy:
         raise SystemExit(1)
 
 
-def _examine(config: TelegramSettings) -> Iterator[Finding]:
+def examine() -> Iterator[Finding]:
+    """The bot, whom it can write to, and who reads its updates."""
+    config = settings(TelegramSettings)
     if not config.token:
         words = "TELEGRAM_BOT_TOKEN is not set; make a bot with @BotFather"
-        yield False, f"{words} (until then `make run` talks to a stand-in of its own)"
+        yield fault(f"{words} (until then `make run` talks to a stand-in of its own)")
         return
     via = f" through {_without_login(config.proxy)}" if config.proxy else ""
     address = f"{_without_login(config.api_url)}{via}"
@@ -76,22 +77,40 @@ def _examine(config: TelegramSettings) -> Iterator[Finding]:
     try:
         me = client.get_me()
     except TelegramError as error:
-        yield False, f"{address}: {in_words(error, client)}"
+        yield fault(f"{address}: {in_words(error, client)}")
         return
-    yield True, f"{address} answers; the token is that of @{me.get('username')}"
-    yield True, f"TELEGRAM_MODE is {config.mode}"
-    for examine in (_examine_updates, _examine_admins, _examine_log_channel):
+    yield fine(f"{address} answers; the token is that of @{me.get('username')}")
+    yield fine(f"TELEGRAM_MODE is {config.mode}")
+    yield from _examine_clock(client)
+    for look in (_examine_updates, _examine_admins, _examine_log_channel):
         try:
-            yield from examine(config, client, int(me["id"]))
+            yield from look(config, client, int(me["id"]))
         except TelegramError as error:
-            yield False, in_words(error, client)
+            yield fault(in_words(error, client))
         except SQLAlchemyError as error:
-            yield False, f"the database is away ({type(error).__name__}): who reads is not known"
+            words = f"the database is away ({type(error).__name__})"
+            yield fault(f"{words}: who reads is not known")
 
 
 def _without_login(address: str) -> str:
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+LARGEST_SKEW_SECONDS = 30
+
+
+def _examine_clock(client: BotClient) -> Iterator[Finding]:
+    """initData, tokens and one-time codes go by the clock."""
+    theirs = client.read_clock()
+    if theirs is None:
+        return
+    skew = (clock.now() - theirs).total_seconds()
+    if abs(skew) <= LARGEST_SKEW_SECONDS:
+        yield fine("the same time as Telegram")
+    else:
+        words = f"this machine's clock is {in_seconds(skew)} of Telegram's"
+        yield fault(f"{words}: timedatectl set-ntp true")
 
 
 def _examine_updates(config: TelegramSettings, client: BotClient, _me: int) -> Iterator[Finding]:
@@ -101,39 +120,41 @@ def _examine_updates(config: TelegramSettings, client: BotClient, _me: int) -> I
         yield from _examine_webhook(config, info)
         return
     if config.mode == "off":
-        yield True, "updates are not read"
+        yield fine("updates are not read")
         return
     if url:
         words = f"a webhook is set: {url}; a process that leads removes it when it starts"
-        yield False, f"{words}, else something else sets it"
+        yield fault(f"{words}, else something else sets it")
         return
     ours = _find_leader()
     if ours is not None and is_fresh(ours) and ours.polled_at is not None:
         seconds = int((clock.now() - ours.polled_at).total_seconds())
-        yield True, f"no webhook is set; our leader read updates {seconds} s ago"
+        yield fine(f"no webhook is set; our leader read updates {seconds} s ago")
     elif ours is not None and ours.problem:
-        yield False, f"our leader can't read updates: {ours.problem}"
+        yield fault(f"our leader can't read updates: {ours.problem}")
     elif client.is_polled_elsewhere(LISTEN_SECONDS):
-        yield False, "another program reads this bot's updates; stop it, or make a bot for this one"
+        words = "another program reads this bot's updates"
+        yield fault(f"{words}; stop it, or make a bot for this one")
     else:
-        yield False, "nobody reads updates: start the server, or `flask telegram poll`"
+        yield fault("nobody reads updates: start the server, or `flask telegram poll`")
 
 
 def _examine_webhook(config: TelegramSettings, info: dict[str, object]) -> Iterator[Finding]:
     url, wanted = str(info.get("url") or ""), config.webhook_url
     if not url:
-        yield False, "no webhook is set; set TELEGRAM_WEBHOOK_URL and start the server"
+        yield fault("no webhook is set; set TELEGRAM_WEBHOOK_URL and start the server")
         return
     if wanted and url != wanted:
-        yield False, f"the webhook is {url}, not {wanted}; another deployment uses this bot"
+        yield fault(f"the webhook is {url}, not {wanted}; another deployment uses this bot")
         return
-    yield True, f"the webhook is {url}"
+    yield fine(f"the webhook is {url}")
     if info.get("last_error_message"):
         words = f"{info['last_error_message']}; {info.get('pending_update_count')} updates wait"
-        yield not info.get("pending_update_count"), f"last fault in bringing an update: {words}"
+        told = f"last fault in bringing an update: {words}"
+        yield Finding(not info.get("pending_update_count"), told)
     ours = _find_leader()
     if ours is None or not is_fresh(ours):
-        yield False, "no process of ours watches the webhook: start the server"
+        yield fault("no process of ours watches the webhook: start the server")
 
 
 def _find_leader() -> TelegramPoller | None:
@@ -143,33 +164,34 @@ def _find_leader() -> TelegramPoller | None:
 
 def _examine_admins(config: TelegramSettings, client: BotClient, _me: int) -> Iterator[Finding]:
     if not config.admin_ids:
-        yield False, "TELEGRAM_ADMIN_IDS is empty: nobody is asked about payments on Telegram"
+        yield fault("TELEGRAM_ADMIN_IDS is empty: nobody is asked about payments on Telegram")
     for admin in config.admin_ids:
         try:
             chat = client.get_chat(admin)
         except (RecipientUnreachable, TelegramRefused) as error:
             words = f"admin {admin} has not pressed Start, or blocked the bot"
-            yield False, f"{words} ({error.description})"
+            yield fault(f"{words} ({error.description})")
         else:
-            yield True, f"admin {admin} ({chat.get('first_name') or 'no name'}) can be written to"
+            name = chat.get("first_name") or "no name"
+            yield fine(f"admin {admin} ({name}) can be written to")
 
 
 def _examine_log_channel(config: TelegramSettings, client: BotClient, me: int) -> Iterator[Finding]:
     channel = config.log_channel_id
     if channel is None:
-        yield True, "no TELEGRAM_LOG_CHANNEL_ID is set: nothing is written to a channel"
+        yield fine("no TELEGRAM_LOG_CHANNEL_ID is set: nothing is written to a channel")
         return
     try:
         title = client.get_chat(channel).get("title")
         member = client.get_member(channel, me)
     except (RecipientUnreachable, TelegramRefused) as error:
         words = f"the log channel {channel} is missing or the bot is not in it"
-        yield False, f"{words} ({error.description}); add the bot as an administrator"
+        yield fault(f"{words} ({error.description}); add the bot as an administrator")
         return
     status = member.get("status")
     if status in ("left", "kicked"):
-        yield False, f"the bot is not in the log channel {title}: add it as an administrator"
+        yield fault(f"the bot is not in the log channel {title}: add it as an administrator")
     elif member.get("can_post_messages") is False or member.get("can_send_messages") is False:
-        yield False, f"the bot may not post in {title}: give it the right to post messages"
+        yield fault(f"the bot may not post in {title}: give it the right to post messages")
     else:
-        yield True, f"the bot may post in {title} ({channel})"
+        yield fine(f"the bot may post in {title} ({channel})")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -195,6 +197,14 @@ class BotClient:
             "getChatMember", {"chat_id": chat_id, "user_id": user_id}
         )
         return result
+
+    def read_clock(self) -> datetime | None:
+        """What time the server says that it is; None when it does not say or can't be reached."""
+        try:
+            answer = _caller(self.proxy).send("GET", self.address)
+            return parsedate_to_datetime(answer.headers.get("date", ""))
+        except (CallFailed, ValueError):
+            return None
 
     def is_polled_elsewhere(self, seconds: int) -> bool:
         """Whether somebody else reads this bot's updates; takes `seconds`, confirms nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from manga_backend.kernel.operations.service.doctor import examinations
 from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kernel.telegram import bot, cli, jobs, permissions, routes, runner
 from manga_backend.kernel.telegram.service.poller import check_poller
@@ -26,5 +27,6 @@ def init_app(app: App) -> None:
     checks.register(app, "telegram", check_poller)
     app.api.register_blueprint(routes.webhook)
     app.cli.add_command(cli.telegram)
+    examinations.register(app, "telegram", cli.examine)
     system = BotCommand(bot.system, N_("How this server fares"), permissions.READ_SYSTEM)
     commands.register(app, "system", system)

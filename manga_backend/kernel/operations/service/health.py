@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from functools import cache
+from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -11,13 +13,15 @@ from redis import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Check, Checker
+from manga_backend.kit import clock
 from manga_backend.kit.alarms import Alarm, Tell
 from manga_backend.kit.db import READS, db
 from manga_backend.kit.jobs import broker
 from manga_backend.kit.leader import Duty
 from manga_backend.kit.registry import Registry
-from manga_backend.kit.settings import ROOT
+from manga_backend.kit.settings import ROOT, CoreSettings, settings
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,63 @@ def _revisions() -> tuple[str | None, frozenset[str]]:
     """The newest migration and all of them; they come with the code, so they are read once."""
     scripts = ScriptDirectory(str(ROOT / "migrations"))
     return scripts.get_current_head(), frozenset(s.revision for s in scripts.walk_revisions())
+
+
+LARGEST_SKEW_SECONDS = 10.0
+
+
+def check_clock() -> Check:
+    """Red for ten minutes after the clock was set, and while it is not the database server's."""
+    jumped = clock.watch.recent()
+    if jumped is not None:
+        return Check(False, f"this machine's clock was set {in_seconds(jumped)}: is NTP running?")
+    skew = skew_of_database()
+    if skew is not None and abs(skew) > LARGEST_SKEW_SECONDS:
+        return Check(False, f"this machine's clock is {in_seconds(skew)} of the database server's")
+    return Check(True, "steady")
+
+
+def in_seconds(skew: float) -> str:
+    """`12 s ahead`, `3 s behind`."""
+    return f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+
+
+def skew_of_database() -> float | None:
+    """Our clock less the database server's, in seconds; None on SQLite, or while it is away."""
+    engine = db.engines[READS]
+    if engine.dialect.name != "postgresql":
+        return None
+    try:
+        with engine.connect() as connection:
+            theirs = connection.scalar(text("SELECT clock_timestamp()"))
+    except SQLAlchemyError:
+        return None
+    return (clock.now() - theirs).total_seconds() if theirs else None
+
+
+LEAST_FREE_BYTES = 200 * 1024 * 1024
+
+
+def check_disk() -> Check:
+    """Room for the database, locks and backups that this machine keeps."""
+    core, backup = settings(CoreSettings), settings(BackupSettings)
+    red, found = False, []
+    for folder in dict.fromkeys((core.instance_path, backup.folder)):
+        free = free_bytes(folder)
+        if free is not None:
+            red = red or free < LEAST_FREE_BYTES
+            found.append(f"{free // 1024**2} MB free for {folder.name}")
+    return Check(not red, ", ".join(found) or "no folder is there")
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Of the file system that a folder is, or will be, in; None when nothing of its path is."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return None
 
 
 def check_migrations() -> Check:
