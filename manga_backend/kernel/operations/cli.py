@@ -101,14 +101,35 @@ def list_all() -> None:
         click.echo(f"{backup.file.name}  {moment}  {rows} rows  {backup.size} bytes")
 
 
-@backup_group.command("verify")
+@backup_group.command("send")
 @click.argument("name", required=False)
 @with_appcontext
-def verify(name: str | None) -> None:
+def send(name: str | None) -> None:
+    """Send an encrypted backup (the newest without NAME) to the log channel, in parts."""
+    backup = _find_backup(name)
+    try:
+        jobs.send_backup(backup)
+    except BackupFailed as failure:
+        raise click.ClickException(str(failure)) from None
+    click.echo(f"{backup.file.name} is sent.")
+
+
+_identity = click.option(
+    "--identity",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A private key of age, where the backup is encrypted (BACKUP_IDENTITY).",
+)
+
+
+@backup_group.command("verify")
+@click.argument("name", required=False)
+@_identity
+@with_appcontext
+def verify(name: str | None, identity: Path | None) -> None:
     """Restore a backup (the newest without NAME) into a database that is thrown away: exits 1 and
     says what is not as it was."""
     backup = _find_backup(name)
-    findings = jobs.verify_backup(backup)
+    findings = jobs.verify_backup(backup, identity)
     for words in findings:
         click.echo(f"WRONG  {words}")
     if findings:
@@ -119,13 +140,14 @@ def verify(name: str | None) -> None:
 
 @backup_group.command("restore")
 @click.argument("name", required=False)
+@_identity
 @with_appcontext
-def restore(name: str | None) -> None:
+def restore(name: str | None, identity: Path | None) -> None:
     """Put a backup (the newest without NAME) into the database of DATABASE_URL, which must be
     empty, and prove it."""
     backup = _find_backup(name)
     try:
-        findings = jobs.restore_backup(backup)
+        findings = jobs.restore_backup(backup, identity)
     except BackupFailed as failure:
         raise click.ClickException(str(failure)) from None
     for words in findings:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pyrage
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -19,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from manga_backend.kernel.operations.errors import BackupFailed
 from manga_backend.kit.db import new_id
 
+ENCRYPTED = ".age"
 DUMP_SECONDS = 6 * 3600
 COMPRESSION = 6
 
@@ -73,6 +75,45 @@ def scratch_database(url: str) -> Iterator[str]:
     finally:
         with engine.connect() as connection:
             connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+def encrypt(file: Path, to: Path, recipients: Sequence[str]) -> None:
+    """In the age format, in pieces: nobody but who has one of the private keys can read it."""
+    keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
+    try:
+        pyrage.encrypt_file(str(file), str(to), keys)
+    except (pyrage.EncryptError, OSError) as error:
+        raise BackupFailed(f"it could not be encrypted: {error}") from None
+
+
+def encrypt_bytes(content: bytes, recipients: Sequence[str]) -> bytes:
+    """The same for something small."""
+    keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
+    return bytes(pyrage.encrypt(content, keys))
+
+
+@contextmanager
+def opened(file: Path, identity: Path | None) -> Iterator[Path]:
+    """The file as it was before it was encrypted, beside itself and gone afterwards; a file that is
+    not encrypted is itself. BackupFailed without the right private key."""
+    if file.suffix != ENCRYPTED:
+        yield file
+        return
+    if identity is None:
+        raise BackupFailed(f"{file.name} is encrypted: name the private key's file (--identity)")
+    try:
+        lines = identity.read_text().splitlines()
+        words = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        keys = [pyrage.x25519.Identity.from_str(word) for word in words]
+    except (OSError, UnicodeDecodeError, pyrage.IdentityError):
+        raise BackupFailed(f"{identity.name} holds no private key of age") from None
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        plain = Path(folder) / file.name.removesuffix(ENCRYPTED)
+        try:
+            pyrage.decrypt_file(str(file), str(plain), keys)
+        except (pyrage.DecryptError, OSError) as error:
+            raise BackupFailed(f"{file.name} can't be decrypted: {error}") from None
+        yield plain
 
 
 def _dump_sqlite(database: str, file: Path) -> None:

@@ -40,10 +40,16 @@ def create_backup() -> Backup:
             clients.dump(url, unfinished, snapshot, config.postgres_bin)
         if url.startswith("sqlite"):
             contents = _contents_of(unfinished)  # of the copy: writers went on meanwhile
+        if config.recipients:
+            encrypted = file.with_name(f"{file.name}{clients.ENCRYPTED}")
+            clients.encrypt(unfinished, unfinished.with_suffix(".sealed"), config.recipients)
+            unfinished.with_suffix(".sealed").replace(unfinished)
+            file = encrypted
         unfinished.chmod(0o600)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
+        unfinished.with_suffix(".sealed").unlink(missing_ok=True)
     backup = backups.describe(file, contents, now)
     for gone in backups.prune(config.folder, config.keep):
         log.info("forgot the backup %s", gone.name)
@@ -52,21 +58,42 @@ def create_backup() -> Backup:
 
 def backup_when_due() -> None:
     """The schedule's: a failure is told to the admins."""
-    if settings(BackupSettings).every is not None:
-        log.info("backup %s", create_backup().file.name)
+    config = settings(BackupSettings)
+    if config.every is not None:
+        backup = create_backup()
+        log.info("backup %s", backup.file.name)
+        if config.send:
+            send_backup(backup)
 
 
-def verify_backup(backup: Backup) -> list[str]:
+def send_backup(backup: Backup) -> None:
+    """Bring an encrypted backup, and what it holds, to every place that is registered for it.
+    BackupFailed; may run twice."""
+    config = settings(BackupSettings)
+    if backup.file.suffix != clients.ENCRYPTED or not config.recipients:
+        raise BackupFailed("it is not encrypted: set BACKUP_ENCRYPT_TO and make one anew")
+    manifest = backup.file.with_name(backup.file.name + backups.MANIFEST)
+    told = clients.encrypt_bytes(manifest.read_bytes(), config.recipients)
+    places = list(backups.carriers.items())
+    if not places:
+        raise BackupFailed("nothing is there that could carry it away")
+    for name, carry in places:
+        carry(backup, manifest.name + clients.ENCRYPTED, told)
+        log.info("backup %s was sent by %s", backup.file.name, name)
+
+
+def verify_backup(backup: Backup, identity: Path | None = None) -> list[str]:
     """Restore it into a database that is thrown away, and compare: what is wrong with it."""
     if backups.sha256_of(backup.file) != backup.sha256:
         return ["the file is not the one that was written"]
     try:
-        return backups.differences(backup.contents, _contents_of(backup.file))
+        with clients.opened(backup.file, identity or settings(BackupSettings).identity) as plain:
+            return backups.differences(backup.contents, _contents_of(plain))
     except BackupFailed as failure:
         return [str(failure)]
 
 
-def restore_backup(backup: Backup) -> list[str]:
+def restore_backup(backup: Backup, identity: Path | None = None) -> list[str]:
     """Put it into this deployment's database, which must be empty; what is wrong afterwards.
     BackupFailed."""
     config, url = settings(BackupSettings), settings(CoreSettings).database_url
@@ -75,7 +102,8 @@ def restore_backup(backup: Backup) -> list[str]:
     if not backups.is_empty():
         raise BackupFailed("the database is not empty: name a new one in DATABASE_URL")
     backups.disconnect()
-    clients.restore(backup.file, url, config.postgres_bin)
+    with clients.opened(backup.file, identity or config.identity) as plain:
+        clients.restore(plain, url, config.postgres_bin)
     return backups.differences(backup.contents, prove(url))
 
 

@@ -60,3 +60,8 @@ class Backup:
     size: int
     sha256: str
     contents: Contents
+
+
+Carry = Callable[[Backup, str, bytes], None]
+"""Brings a backup's file to another place, and with it a small file (its name and content). Raises
+BackupFailed; may run twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -12,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from telebot import apihelper
+from urllib3 import encode_multipart_formdata
 
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
@@ -38,6 +40,9 @@ CONNECT_THROUGH_PROXY_SECONDS = 8
 """The proxy's answers are in it, and those proxies are far away and slow."""
 LONGEST_CALL_SECONDS = CALL_SECONDS + 1
 UPDATES_AT_ONCE = 100
+UPLOAD_SECONDS = 300
+MAX_DOCUMENT_BYTES = 45 * 1024 * 1024
+"""The Bot API takes 50 MB (facts.md i); the form around it needs a little."""
 MAX_TITLE, MAX_DESCRIPTION = 32, 255
 ALREADY_REFUNDED = "CHARGE_ALREADY_REFUNDED"
 
@@ -51,6 +56,14 @@ _calling = threading.local()
 def _caller(proxy: str) -> Caller:
     """Connections for all threads and clients of this process."""
     return Caller(proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A form in place of JSON: files travel in no other way."""
+
+    body: bytes
+    content_type: str
 
 
 class _Answer:
@@ -72,13 +85,14 @@ def _send(
     time, and puts the text of a message into the address, which servers limit.
     """
     client: BotClient = _calling.client
+    upload: _Upload | None = getattr(_calling, "upload", None)
     began, outcome = time.perf_counter(), "unreachable"
     try:
         found = _caller(client.proxy).send(
             method.upper(),
             client.address + path,
-            body=json.dumps(params or {}).encode(),
-            headers=_JSON,
+            body=upload.body if upload else json.dumps(params or {}).encode(),
+            headers={"Content-Type": upload.content_type} if upload else _JSON,
             connect_seconds=CONNECT_THROUGH_PROXY_SECONDS if client.proxy else CONNECT_SECONDS,
             total_seconds=timeout[1],
         )
@@ -132,6 +146,20 @@ class BotClient:
         """Replace text and buttons; without buttons the old ones go."""
         params = self._text_params(chat_id, text, buttons)
         self._call("editMessageText", {**params, "message_id": message_id})
+
+    def send_document(self, chat_id: int, name: str, content: bytes, caption: str) -> None:
+        """A file of at most MAX_DOCUMENT_BYTES."""
+        fields: dict[str, Any] = {
+            "chat_id": str(chat_id),
+            "caption": caption,
+            "document": (name, content, "application/octet-stream"),
+        }
+        body, content_type = encode_multipart_formdata(fields)
+        _calling.upload = _Upload(body, content_type)
+        try:
+            self._call("sendDocument", {"timeout": UPLOAD_SECONDS})
+        finally:
+            del _calling.upload
 
     def answer(self, method: str, params: dict[str, Any]) -> None:
         """Answer a question of an update; too late an answer is refused by Telegram."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from manga_backend.kernel.operations.service.backups import carriers
 from manga_backend.kernel.operations.service.doctor import examinations
 from manga_backend.kernel.operations.service.health import checks
 from manga_backend.kernel.telegram import bot, cli, jobs, permissions, routes, runner
@@ -25,6 +26,7 @@ def init_app(app: App) -> None:
     job_registry.register(app, "telegram.purge", jobs.purge_updates)
     schedules.register(app, "telegram.purge", Schedule("telegram.purge", timedelta(hours=6)))
     checks.register(app, "telegram", check_poller)
+    carriers.register(app, "telegram", jobs.send_backup)
     app.api.register_blueprint(routes.webhook)
     app.cli.add_command(cli.telegram)
     examinations.register(app, "telegram", cli.examine)

@@ -38,7 +38,7 @@ def shop(
 ) -> Iterator[Api]:
     """With users, money in wallets and an audit log."""
     programs = {"BACKUP_POSTGRES_BIN": str(postgres.installation.folder)}
-    folder = {"BACKUP_PATH": str(tmp_path / "backups"), "BACKUP_KEEP": "1"}
+    folder = {"BACKUP_PATH": str(tmp_path / "backups"), "BACKUP_KEEP": "1", "BACKUP_HOURS": "24"}
     with variant_api(deployment, bot, **programs, **folder) as api:
         reader = make_reader(api)
         reader.post("/payment/submit", {"coupon_code": make(api, CreditGift(7_000_000, "USDT"))})

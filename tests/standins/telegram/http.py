@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from .dispatch import Reply
 
 LONGEST_HEAD = 64 * 1024
-LONGEST_BODY = 64 * 1024 * 1024
+LONGEST_BODY = 50 * 1024 * 1024 + 64 * 1024  # a file of 50 MB, and the form around it
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 
 from manga_backend.kernel.operations.settings import BackupSettings
-from manga_backend.kernel.operations.types import Backup, Check, Contents, Proof
+from manga_backend.kernel.operations.types import Backup, Carry, Check, Contents, Proof
 from manga_backend.kit import clock
 from manga_backend.kit.db import db, rollback, session
 from manga_backend.kit.registry import Registry
@@ -20,6 +20,9 @@ from manga_backend.kit.settings import settings
 
 proofs: Registry[Proof] = Registry("operations.proofs")
 """Invariants of the data that a copy of it must keep."""
+
+carriers: Registry[Carry] = Registry("operations.carriers")
+"""Who brings encrypted backups away from this machine, by the name of the place."""
 
 NAMED = "manga-%Y%m%d-%H%M%S"
 MANIFEST = ".json"
