@@ -9,6 +9,7 @@ from alembic.autogenerate.api import AutogenContext
 from flask import current_app
 
 from manga_backend.kit.db import UtcDateTime
+from manga_backend.kit.migrating import LOCK_TIMEOUT, insist
 
 database = current_app.extensions["migrate"].db
 
@@ -26,8 +27,12 @@ def include_name(name: str | None, kind: str, _parents: Any) -> bool:
 
 
 def run() -> None:
-    """Upgrade or downgrade; one transaction for each migration."""
+    """Upgrade or downgrade; one transaction for each migration. What is done stays done, so that
+    after waiting for a table in use it goes on from there."""
     with database.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(LOCK_TIMEOUT)
+            connection.commit()
         context.configure(
             connection=connection,
             target_metadata=database.metadatas[None],
@@ -43,4 +48,4 @@ def run() -> None:
 
 if context.is_offline_mode():
     raise SystemExit("Migrations run against a database: leave out --sql.")
-run()
+insist(run)

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from manga_backend.kit.migrating import replace_check
+
 revision = '0015'
 down_revision = '0014'
 branch_labels = None
@@ -51,6 +53,10 @@ def on_sqlite() -> bool:
 
 
 def count(what: tuple[str, ...]) -> None:
+    if not on_sqlite():
+        for table in STATISTICS:
+            replace_check(table, f'ck_{table}_metric', f"metric IN ({', '.join(map(repr, what))})")
+        return
     for table in STATISTICS:
         with op.batch_alter_table(table, schema=None) as batch_op:
             batch_op.drop_constraint(op.f(f'ck_{table}_metric'), type_='check')

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from manga_backend.kit.migrating import replace_check
+
 
 revision = '0016'
 down_revision = '0015'
@@ -28,8 +30,7 @@ def change_words(table: str, column: str, old: tuple[str, ...], new: tuple[str, 
     """Other words in a CHECK; no row is touched or copied (as in 0002)."""
     before, after = (f"{column} IN ({', '.join(repr(word) for word in words)})" for words in (old, new))
     if op.get_bind().dialect.name == 'postgresql':
-        op.drop_constraint(op.f(f'ck_{table}_{column}'), table, type_='check')
-        op.create_check_constraint(op.f(f'ck_{table}_{column}'), table, after)
+        replace_check(table, f'ck_{table}_{column}', after)
         return
     version = op.get_bind().scalar(sa.text('PRAGMA schema_version'))
     op.execute('PRAGMA writable_schema = ON')
@@ -66,7 +67,6 @@ def upgrade() -> None:
 
     with op.batch_alter_table('payments', schema=None) as batch_op:
         batch_op.add_column(sa.Column('charge_id', sa.Text(), nullable=True))
-        batch_op.create_index('ix_payments_charge', ['charge_id'], unique=True, postgresql_where=sa.text('charge_id IS NOT NULL'), sqlite_where=sa.text('charge_id IS NOT NULL'))
 
 
 
@@ -75,7 +75,6 @@ def downgrade() -> None:
         rows = sa.text(f'SELECT count(*) FROM {table} WHERE {column} = :word')
         if op.get_bind().scalar(rows, {'word': word}):
             raise RuntimeError(f'{table} has rows of {word!r}: the book is never rewritten')
-    op.drop_index('ix_payments_charge', 'payments')
     op.drop_column('payments', 'charge_id')
     with op.batch_alter_table('stars_refunds', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_stars_refunds_payment_id'))
