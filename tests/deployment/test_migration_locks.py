@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +168,13 @@ SEED = """
 INSERT INTO users (public_id, username, username_key, role, created_at)
 SELECT gen_random_uuid(), 'r' || n, 'r' || n, 'user', now() FROM generate_series(1, {count}) n;
 INSERT INTO invoices (id, user_id, product, item_code, item, title, fulfilment, amount, currency,
-                      status, created_at)
+                      status, created_at, paid_at)
 SELECT gen_random_uuid(), id, 'manga', 'monthly', '{{}}', 'Monthly', 'manga.days', 5000000, 'USDT',
-       'paid', now() FROM users WHERE username LIKE 'r%';
+       'paid', now(), now() FROM users WHERE username LIKE 'r%';
 INSERT INTO payments (id, invoice_id, user_id, method, status, amount, currency, network, tx_hash,
-                      submitted_at)
+                      submitted_at, decided_at)
 SELECT gen_random_uuid(), id, user_id, 'crypto', 'approved', amount, currency, 'tron',
-       md5(id::text) || md5(user_id::text), now() FROM invoices;
+       md5(id::text) || md5(user_id::text), now(), now() FROM invoices;
 INSERT INTO ledger_accounts (code, kind, currency, user_id, debits_posted, credits_posted,
                              debits_pending, credits_pending, created_at)
 SELECT 'wallet:' || id, 'wallet', 'USDT', id, 0, 0, 0, 0, now() FROM users WHERE username LIKE 'r%';
@@ -210,7 +211,7 @@ def test_a_million_users_are_upgraded_while_requests_run(
 
     def write() -> None:
         """What a payment does to the large tables, as the code of before the upgrade does it."""
-        with psycopg2.connect(url) as connection:
+        with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
             while not stop.is_set():
