@@ -1,6 +1,5 @@
 """Finds Anvil, a real EVM chain in one program, or installs it with npm, and runs a private one."""
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -9,19 +8,18 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tools.npm import NpmFolder
 from tools.process import Server, ServiceError
 
 _ROOT = Path(__file__).resolve().parents[1]
-_CACHE = _ROOT / ".venv" / "npm"
 _SOURCE = _ROOT / "tests" / "standins" / "chains" / "Token.sol"
 _PACKAGES = ("@foundry-rs/anvil@1.7.1", "solc@0.8.37")
+_NPM = NpmFolder("npm", *_PACKAGES)
 _OLDEST = 1
-_NPM_TIMEOUT_SECONDS = 90.0
 _SOLC_TIMEOUT_SECONDS = 60.0
 # Older instructions than the newest: any Anvil from PATH can run what comes out.
 _EVM_VERSION = "paris"
@@ -58,53 +56,23 @@ def _on_path() -> Path | None:
 
 
 def _in_package() -> Path | None:
-    for program in (_CACHE / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil"):
+    for program in (_NPM.modules / "@foundry-rs").glob("anvil-*/bin/anvil"):
         return program  # npm installs the one package of this platform.
     return None
 
 
 def _compiler() -> Path | None:
-    path = _CACHE / "node_modules" / "solc" / "solc.js"
+    path = _NPM.modules / "solc" / "solc.js"
     return path if path.exists() else None
 
 
 def _installed(find: Callable[[], Path | None]) -> Path:
-    """What `find` returns once the packages are in the cache; one process installs for all."""
-    with _cache_lock():
-        done, wanted = _CACHE / "installed.txt", "\n".join(_PACKAGES)
-        if not done.exists() or done.read_text() != wanted:
-            _npm_install()
-            done.write_text(wanted)
-        found = find()
+    """What `find` returns once the packages are there."""
+    _NPM.install()
+    found = find()
     if found is None:
         raise ServiceError("npm has no Anvil for this platform: put `anvil` on PATH")
     return found
-
-
-@contextmanager
-def _cache_lock() -> Iterator[None]:
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _npm_install() -> None:
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        raise ServiceError("no Anvil: put `anvil` on PATH, or install Node.js with npm")
-    # The packages carry their programs: their install scripts would only look for them.
-    options = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1")
-    command = [npm, "install", "--prefix", str(_CACHE), *options, "--loglevel=error", *_PACKAGES]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_NPM_TIMEOUT_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ServiceError(f"npm took over {_NPM_TIMEOUT_SECONDS:.0f} s for Anvil") from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise ServiceError(f"npm could not install Anvil: {lines[0]}")
 
 
 @functools.cache
@@ -112,10 +80,10 @@ def compile_tokens() -> dict[str, CompiledToken]:
     """The contracts of `Token.sol` by name; compiled once for each text of that file."""
     source = _SOURCE.read_text()
     key = hashlib.sha256("\n".join((source, *_PACKAGES, _EVM_VERSION)).encode()).hexdigest()
-    kept = _CACHE / f"tokens-{key[:16]}.json"
+    kept = _NPM.path / f"tokens-{key[:16]}.json"
     if not kept.exists():
         compiler = _installed(_compiler)
-        with _cache_lock():  # A reader sees all of the file or none: the name comes last.
+        with _NPM.lock():  # A reader sees all of the file or none: the name comes last.
             fresh = kept.with_suffix(".part")
             fresh.write_text(json.dumps({n: asdict(t) for n, t in _compile(compiler, source)}))
             fresh.rename(kept)

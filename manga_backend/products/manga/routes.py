@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
+from flask import Response, jsonify
 
 from manga_backend.kernel.memberships.errors import SubscriptionRequired
 from manga_backend.kit import clock
 from manga_backend.kit.http import Blueprint
 from manga_backend.kit.principal import principal, require, unlimited
 from manga_backend.products.manga import queries, schemas, service
-from manga_backend.products.manga.errors import SubscriptionRequiredAtGate
+from manga_backend.products.manga.errors import FilesNotSigned, SubscriptionRequiredAtGate
 from manga_backend.products.manga.permissions import READ_MANGA, READ_STATUS
 
 user = Blueprint(
@@ -30,12 +30,17 @@ def read_status() -> Any:
 @user.route("/access")
 @unlimited
 @require(READ_MANGA, widen=queries.with_end)
-@user.refuses(SubscriptionRequired, SubscriptionRequiredAtGate)
+@user.refuses(SubscriptionRequired, SubscriptionRequiredAtGate, FilesNotSigned)
 @user.arguments(schemas.AccessQuerySchema, location="query")
+@user.alt_response(
+    200, schema=schemas.SignedFolderSchema, description="With `path`: an address for `<img>`."
+)
 @user.response(204)
 def check_access(query: dict[str, Any]) -> Any:
     """204 while the subscription is active; asked by Nginx before each file."""
-    service.require_subscription(
-        principal().row["expires_at"], clock.now(), at_gate=query.get("gate") == "nginx"
-    )
-    return Response(status=204)
+    ends_at, now = principal().row["expires_at"], clock.now()
+    service.require_subscription(ends_at, now, at_gate=query.get("gate") == "nginx")
+    if "path" not in query:
+        return Response(status=204)
+    url, expires_at = service.sign(query["path"], ends_at, now)
+    return jsonify(schemas.SignedFolderSchema().dump({"url": url, "expires_at": expires_at}))

@@ -48,6 +48,24 @@ class AccessQuerySchema(Schema):
         validate=validate.OneOf(["nginx"]),
         metadata={"description": "Nginx's auth_request knows only 2xx, 401 and 403: no 402 then."},
     )
+    path = ma.fields.String(
+        validate=validate.Length(max=500),
+        metadata={
+            "description": "A folder of files: the answer is 200 with a signed address of it.",
+            "example": "/manga/one-piece/12/",
+        },
+    )
+
+
+class SignedFolderSchema(Schema):
+    url = ma.fields.String(
+        required=True,
+        metadata={
+            "description": "Of the folder, on the files' host; put a file's name after it.",
+            "example": "/manga-signed/5oDRsm2ZbUBWT0uBzBrQQg/1795700000/one-piece/12/~/",
+        },
+    )
+    expires_at = Moment(required=True)
 
 
 def as_status(row: RowMapping, now: datetime) -> dict[str, Any]:

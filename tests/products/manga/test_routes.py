@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
@@ -16,6 +17,7 @@ from manga_backend.kernel.identity.service.sessions import open_session
 from manga_backend.kernel.identity.service.tokens import issue_tokens
 from manga_backend.kernel.identity.types import Device, Role
 from manga_backend.kit import clock
+from tests.conftest import Deployment
 from tests.kernel.factories import (
     at_work,
     decide,
@@ -24,7 +26,9 @@ from tests.kernel.factories import (
     make_reader,
     submit,
 )
+from tests.standins.telegram import BotApiStandIn
 from tests.support import Api, Reader, counted_queries
+from tests.variants import variant_api
 
 ACCESS = "/api/user/access"
 NOBODY = {"active": False, "plan": None, "started_at": None, "expires_at": None}
@@ -208,3 +212,56 @@ class TestLostSession:
         reader = api.reader()
         ban(api, reader)
         assert reader.submit().status_code == 401
+
+
+class TestSignedFolder:
+    """For `<img>`, which sends no header; that Nginx takes it: deployment/test_nginx.py."""
+
+    @pytest.fixture
+    def signing(self, deployment: Deployment, bot: BotApiStandIn) -> Iterator[Api]:
+        with variant_api(deployment, bot, MANGA_FILES_SECRET="signs-addresses-of-files") as api:
+            yield api
+
+    def test_holds_for_ten_minutes(self, signing: Api) -> None:
+        reader = make_reader(signing)
+        subscribe(signing, reader)
+        answer = reader.get(f"{ACCESS}?path=/manga/one-piece/12/")
+        assert answer.status_code == 200
+        found = answer.get_json()
+        assert sorted(found) == ["expires_at", "url"]
+        left = datetime.fromisoformat(found["expires_at"]) - clock.now()
+        assert timedelta(minutes=9) < left <= timedelta(minutes=10)
+        assert re.fullmatch(r"/manga-signed/[\w-]{22}/\d{10}/one-piece/12/~/", found["url"]), found[
+            "url"
+        ]
+
+    def test_does_not_outlive_the_subscription(self, signing: Api) -> None:
+        reader = make_reader(signing)
+        subscribe(signing, reader, 1)
+        end = end_of(signing.app, signing.user_id(reader))
+        with time_machine.travel(end - timedelta(minutes=2), tick=False):
+            found = late(signing, reader).get(f"{ACCESS}?path=/manga/x/").get_json()
+            assert datetime.fromisoformat(found["expires_at"]) == end.replace(microsecond=0)
+
+    def test_is_for_who_paid(self, signing: Api) -> None:
+        assert make_reader(signing).get(f"{ACCESS}?path=/manga/x/").status_code == 402
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("/etc/", "/manga", "/manga/x", "manga/x/", "/manga/../etc/", "/manga//x/"),
+            *("/manga/~/x/", "/manga/./x/", "/manga/x%2F..%2F/", "/manga/x%0Ay/", ""),
+        ],
+    )
+    def test_only_of_a_folder_below_the_prefix(self, signing: Api, path: str) -> None:
+        reader = make_reader(signing)
+        subscribe(signing, reader)
+        answer = reader.get(f"{ACCESS}?path={path}")
+        assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_input")
+        assert list(answer.get_json()["errors"]) == ["path"]
+
+    def test_is_not_there_without_a_secret(self, api: Api) -> None:
+        reader = make_reader(api)
+        subscribe(api, reader)
+        answer = reader.get(f"{ACCESS}?path=/manga/x/")
+        assert (answer.status_code, answer.get_json()["code"]) == (404, "files_not_signed")
