@@ -104,7 +104,13 @@ def create_app(values: Mapping[str, str] | None = None) -> App:
             gateway_config.payment_key,
             gateway_config.payout_key,
             metrics_config.token,
-            *logging.passwords_in(core.database_url, core.redis_url, telegram_config.proxy),
+            *logging.passwords_in(
+                core.database_url,
+                core.direct_url,
+                core.replica_url,
+                core.redis_url,
+                telegram_config.proxy,
+            ),
         ),
     )
     app = create(found, VERSION)

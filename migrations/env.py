@@ -9,7 +9,9 @@ from alembic.autogenerate.api import AutogenContext
 from flask import current_app
 
 from manga_backend.kit.db import UtcDateTime
+from manga_backend.kit.engines import direct_engine
 from manga_backend.kit.migrating import LOCK_TIMEOUT, insist
+from manga_backend.kit.settings import CoreSettings
 
 database = current_app.extensions["migrate"].db
 
@@ -29,7 +31,9 @@ def include_name(name: str | None, kind: str, _parents: Any) -> bool:
 def run() -> None:
     """Upgrade or downgrade; one transaction for each migration. What is done stays done, so that
     after waiting for a table in use it goes on from there."""
-    with database.engine.connect() as connection:
+    core = current_app.extensions["settings"][CoreSettings]
+    engine = direct_engine(core, "manga_backend migrations") if core.pooled else database.engine
+    with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK_TIMEOUT)
             connection.commit()

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from manga_backend.kit import db as database
+from manga_backend.kit import engines
 from manga_backend.kit.http import choose_request_id
 from manga_backend.kit.metrics import observe_request
 from manga_backend.kit.principal import mark_public, unmarked
@@ -116,7 +117,7 @@ def create(settings_by_kind: dict[type, Any], version: str) -> App:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
-    database.configure(app, core)
+    engines.configure(app, core)
     app.before_request(_begin)
     app.after_request(_finish)
     app.teardown_request(_log_disconnect)

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uuid_utils.compat
-from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -34,7 +33,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UpdateBase,
-    event,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -44,15 +42,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, registry
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from manga_backend.kit.settings import ROOT, CoreSettings
+from manga_backend.kit.replica import RoutedSession
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 READS = "reads"
-SQLITE_BUSY_SECONDS = 15
-POOL_RECYCLE_SECONDS = 1800
+OWN_CONNECTIONS = "kit_own_connections"
+"""An engine's option: its connections are sessions of PostgreSQL that nobody else uses."""
 
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What a loop waits out instead of ending."""
@@ -109,7 +107,10 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False, "autoflush": False})
+db = SQLAlchemy(
+    model_class=Base,
+    session_options={"class_": RoutedSession, "expire_on_commit": False, "autoflush": False},
+)
 migrate = Migrate()
 
 if TYPE_CHECKING:
@@ -150,6 +151,11 @@ def new_id() -> uuid.UUID:
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 _NOTES = "kit.transaction"
+
+
+def is_reading() -> bool:
+    """Whether the running entry point said that it only reads."""
+    return _reading.get()
 
 
 def session() -> Session:
@@ -273,8 +279,8 @@ class Prepared:
     """A statement for `write_one` that PostgreSQL parses and plans once for each connection.
 
     For the few that run a thousand times a second: it halves what they cost on both sides. Its
-    bound parameters are numbers and times. Connections must be the process's own: a pooler that
-    changes them between statements knows nothing of what was prepared.
+    bound parameters are numbers and times. Behind a pooler, which changes connections between
+    statements and knows nothing of what was prepared, it is sent whole each time.
     """
 
     def __init__(self, name: str, statement: UpdateBase) -> None:
@@ -304,7 +310,7 @@ class Prepared:
 
     def run(self, connection: Connection, parameters: dict[str, Any]) -> None:
         """On a connection of the autocommit engine."""
-        if connection.dialect.name != "postgresql":
+        if not connection.get_execution_options().get(OWN_CONNECTIONS):
             connection.execute(self._statement, parameters)
             return
         known = connection.info.setdefault(_PREPARED, set())
@@ -401,58 +407,3 @@ def read_in_index_order() -> None:
     if current.get_bind().dialect.name == "postgresql":
         ways = ("enable_sort", "enable_seqscan", "enable_bitmapscan")
         current.execute(text("; ".join(f"SET LOCAL {way} = off" for way in ways)))
-
-
-# ---- engines ------------------------------------------------------------------------------
-
-
-def configure(app: Flask, core: CoreSettings) -> None:
-    """Two engines on one database: transactions, and single reads on autocommit."""
-    url = core.database_url
-    # Parameters hold password hashes and salts: they must not come with an error into the log.
-    options: dict[str, Any] = {"pool_recycle": POOL_RECYCLE_SECONDS, "hide_parameters": True}
-    if url.startswith("postgresql"):
-        options |= {
-            "pool_size": max(core.threads, 1) + 2,
-            "max_overflow": 4,
-            "pool_timeout": 10,
-            "pool_use_lifo": True,
-            "connect_args": {
-                "connect_timeout": 5,
-                "options": "-c timezone=utc",
-                "application_name": "manga_backend",
-                "keepalives_idle": 15,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
-        }
-    else:
-        options |= {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
-    app.config["SQLALCHEMY_BINDS"] = {
-        READS: {"url": url, "isolation_level": "AUTOCOMMIT", **options}
-    }
-    db.init_app(app)
-    migrate.init_app(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
-    with app.app_context():
-        for key, engine in db.engines.items():
-            if engine.dialect.name == "sqlite":
-                event.listen(engine, "connect", _prepare_sqlite)
-                if key != READS:
-                    event.listen(engine, "begin", _begin_sqlite)
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if not _reading.get():
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

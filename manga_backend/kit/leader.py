@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import IO, Protocol
 
 from flask import Flask
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from manga_backend.kit.alarms import DATABASE_AWAY, DATABASE_BACK
+from manga_backend.kit.engines import direct_engine
 from manga_backend.kit.logging import Outage
 from manga_backend.kit.metrics import set_leading
 from manga_backend.kit.settings import CoreSettings
@@ -100,19 +100,14 @@ class AdvisoryLock:
     """A session-level advisory lock of PostgreSQL on a connection of its own."""
 
     def __init__(self, core: CoreSettings) -> None:
-        self._engine = create_engine(
-            core.database_url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "manga_backend leader",
-                "keepalives_idle": 3,
-                "keepalives_interval": 1,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 5000,
-            },
-        )
+        self._engine = direct_engine(
+            core,
+            "manga_backend leader",
+            keepalives_idle=3,
+            keepalives_interval=1,
+            keepalives_count=3,
+            tcp_user_timeout=5000,
+        ).execution_options(isolation_level="AUTOCOMMIT")
         self._connection: Connection | None = None
         # Every web process asks every 2 s, also when no request comes: the best place to notice.
         self._outage = Outage(log, DATABASE_AWAY, DATABASE_BACK, alarm=True)

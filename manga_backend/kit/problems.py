@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -181,17 +182,40 @@ def _flat(messages: Any) -> Any:
 
 def from_database_error(error: DBAPIError | PoolTimeout) -> Response:
     """503 when the database is away or busy; anything else is a fault of ours."""
+    wait = RETRY_WHEN_AWAY_SECONDS
     if _is_unmigrated(error):
         words, wait = "a table is missing, run `flask --app wsgi db upgrade`", 60
     elif _pgcode(error) in _COLLISIONS:
         words, wait = "two transactions stood in each other's way", 1
+    elif _is(error, _READ_ONLY, "readonly", "read-only"):
+        words = "the database takes no writes"
+    elif _is(error, _DISK_FULL, "is full"):
+        words = "the database's disk is full"
     elif _is_away(error):
-        words, wait = "database away or busy", RETRY_WHEN_AWAY_SECONDS
+        words = "database away or busy"
     else:
         return from_unexpected(error)
-    log.error("%s: %s", words, str(error).splitlines()[0])
+    _say_seldom(words, error)
     code, detail = _BY_STATUS[503]
     return problem(503, code, gettext(detail), headers={"Retry-After": str(wait)})
+
+
+def _say_seldom(words: str, error: Exception) -> None:
+    """What lasts is one line a minute and not one for each request."""
+    said: dict[str, float] = current_app.extensions.setdefault("kit.problems", {})
+    now = time.monotonic()
+    if now - said.get(words, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
+        said[words] = now
+        log.error("%s: %s", words, str(error).splitlines()[0])
+
+
+def _is(error: Exception, pgcode: str, *sqlite_words: str) -> bool:
+    if _pgcode(error) == pgcode:
+        return True
+    original = getattr(error, "orig", None)
+    if type(original).__module__ != "sqlite3":
+        return False
+    return any(words in str(original).lower() for words in sqlite_words)
 
 
 def _pgcode(error: Exception) -> str | None:
@@ -204,7 +228,9 @@ def _is_unmigrated(error: Exception) -> bool:
 
 
 _COLLISIONS = ("40001", "40P01")  # serialization failure, deadlock
-_SQLITE_AWAY = ("locked", "unable to open", "disk i/o", "readonly", "read-only", "is full")
+_READ_ONLY, _DISK_FULL = "25006", "53100"  # read_only_sql_transaction, disk_full
+_SQLITE_AWAY = ("locked", "unable to open", "disk i/o")
+SAY_AGAIN_SECONDS = 60.0
 
 
 def _is_away(error: DBAPIError | PoolTimeout) -> bool:

@@ -128,6 +128,10 @@ class CoreSettings:
 
     app_env: str
     database_url: str
+    direct_url: str
+    """The same database without a pooler between: for locks of a session, migrations, backups."""
+    replica_url: str
+    """A copy of it that follows; empty: there is none."""
     redis_url: str
     secret_key: str
     instance_path: Path
@@ -147,6 +151,11 @@ class CoreSettings:
     live_bind: str
     """Where the process of long connections listens."""
     live_connections: int
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler may change connections between transactions."""
+        return self.direct_url != self.database_url
 
     @property
     def development(self) -> bool:
@@ -247,6 +256,17 @@ def _is_usable(url: str) -> bool:
     return True
 
 
+def _other_url(env: Env, kind: str, folder: Path) -> str:
+    """Of another way to the same database, which is PostgreSQL then; empty when none is named."""
+    name = f"DATABASE_{kind}_URL"
+    raw = env.str(name, "") or ""
+    url = database_url(raw, folder) if raw else ""
+    if raw and not (url.startswith("postgresql") and _is_usable(url)):
+        env.complain(name, "must be a postgresql:// address")
+        return ""
+    return url
+
+
 def _minutes_of(zone: ZoneInfo, month: int) -> int:
     offset = datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta()
     return int(offset.total_seconds()) // 60
@@ -280,6 +300,7 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     url = database_url(raw_url, folder)
     if not url or not _is_usable(url):
         env.complain("DATABASE_URL", "must be a sqlite:/// file or a postgresql:// address")
+    direct, replica = (_other_url(env, name, folder) for name in ("DIRECT", "REPLICA"))
     zone = env.str("TIMEZONE", "Asia/Tehran") or "UTC"
     try:
         timezone = ZoneInfo(zone)
@@ -309,6 +330,8 @@ def load_core(env: Env, values: Mapping[str, str]) -> CoreSettings:
     return CoreSettings(
         app_env=app_env,
         database_url=url,
+        direct_url=direct or url,
+        replica_url=replica,
         redis_url=redis_url,
         secret_key=read_secret(env, "SECRET_KEY", app_env),
         instance_path=folder,

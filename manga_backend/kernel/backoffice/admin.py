@@ -44,6 +44,7 @@ from manga_backend.kit.i18n import gettext, gettext_lazy, left_to_right
 from manga_backend.kit.money import Money, decimal_string
 from manga_backend.kit.problems import DomainError, InvalidInput
 from manga_backend.kit.ratelimit import client_address
+from manga_backend.kit.replica import near_replica
 
 csrf = CSRFProtect()
 
@@ -301,7 +302,7 @@ class ListView(PanelView, ModelView):
 
     def _exported_rows(self, query: Any, names: list[str]) -> Iterator[list[str]]:
         """After the request's own transaction has ended: one of its own, which only reads."""
-        with reading(), transaction() as current:
+        with near_replica(), reading(), transaction() as current:
             rows = query.with_session(current).yield_per(EXPORT_STRETCH)
             for number, row in enumerate(rows):
                 if number % SENT_AT_A_TIME == 0:

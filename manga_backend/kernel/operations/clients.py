@@ -168,15 +168,17 @@ def _run(url: URL, programs: Path | None, name: str, arguments: Sequence[str]) -
 
 
 def _environment(url: URL) -> dict[str, str]:
-    """Never on the command line, where everybody on the machine reads a password."""
-    query = {name: str(value) for name, value in url.query.items()}
+    """Never on the command line, where everybody on the machine reads a password. As the driver
+    takes it: several hosts are a list."""
+    _, found = url.get_dialect()().create_connect_args(url)
     values = {
-        "PGHOST": query.get("host") or url.host or "",
-        "PGPORT": query.get("port") or str(url.port or ""),
-        "PGUSER": url.username or "",
-        "PGPASSWORD": url.password or "",
-        "PGDATABASE": url.database or "",
-        "PGSSLMODE": query.get("sslmode", ""),
+        "PGHOST": found.get("host"),
+        "PGPORT": found.get("port"),
+        "PGUSER": found.get("user"),
+        "PGPASSWORD": found.get("password"),
+        "PGDATABASE": found.get("dbname") or found.get("database"),
+        "PGSSLMODE": found.get("sslmode"),
+        "PGTARGETSESSIONATTRS": found.get("target_session_attrs"),
         "PATH": os.defpath,
     }
-    return {name: value for name, value in values.items() if value}
+    return {name: str(value) for name, value in values.items() if value}

@@ -36,7 +36,7 @@ def create_backup() -> Backup:
         with reading(), transaction():
             one_snapshot()
             contents = backups.read_contents()
-            url, snapshot = core.database_url, backups.snapshot_id()
+            url, snapshot = core.direct_url, backups.snapshot_id()
             clients.dump(url, unfinished, snapshot, config.postgres_bin)
         if url.startswith("sqlite"):
             contents = _contents_of(unfinished)  # of the copy: writers went on meanwhile
@@ -96,7 +96,7 @@ def verify_backup(backup: Backup, identity: Path | None = None) -> list[str]:
 def restore_backup(backup: Backup, identity: Path | None = None) -> list[str]:
     """Put it into this deployment's database, which must be empty; what is wrong afterwards.
     BackupFailed."""
-    config, url = settings(BackupSettings), settings(CoreSettings).database_url
+    config, url = settings(BackupSettings), settings(CoreSettings).direct_url
     if backups.sha256_of(backup.file) != backup.sha256:
         raise BackupFailed("the file is not the one that was written")
     if not backups.is_empty():
@@ -108,7 +108,7 @@ def restore_backup(backup: Backup, identity: Path | None = None) -> list[str]:
 
 
 def _contents_of(file: Path) -> Contents:
-    config, url = settings(BackupSettings), settings(CoreSettings).database_url
+    config, url = settings(BackupSettings), settings(CoreSettings).direct_url
     with clients.scratch_database(url) as scratch:
         clients.restore(file, scratch, config.postgres_bin)
         return prove(scratch)
@@ -116,7 +116,14 @@ def _contents_of(file: Path) -> Contents:
 
 def prove(url: str) -> Contents:
     """Ask an app of its own what a database holds: `flask backup contents`. BackupFailed."""
-    quiet = {"DATABASE_URL": url, "TELEGRAM_MODE": "off", "LOG_LEVEL": "error", "REDIS_URL": ""}
+    quiet = {
+        "DATABASE_URL": url,
+        "DATABASE_DIRECT_URL": "",
+        "DATABASE_REPLICA_URL": "",
+        "TELEGRAM_MODE": "off",
+        "LOG_LEVEL": "error",
+        "REDIS_URL": "",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", "backup", "contents"],
         cwd=ROOT,

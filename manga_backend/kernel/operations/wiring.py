@@ -41,6 +41,7 @@ def init_app(app: App) -> None:
     health.checks.register(app, "database", health.check_database)
     health.checks.register(app, "migrations", health.check_migrations)
     health.checks.register(app, "redis", health.check_redis)
+    health.checks.register(app, "replica", health.check_replica)
     health.checks.register(app, "clock", health.check_clock)
     health.checks.register(app, "disk", health.check_disk)
     add_duty(app, "clock", watch_clock)

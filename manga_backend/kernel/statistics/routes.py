@@ -9,6 +9,7 @@ from manga_backend.kernel.statistics.domain import days_between
 from manga_backend.kernel.statistics.permissions import READ_STATS
 from manga_backend.kit.http import Blueprint
 from manga_backend.kit.principal import require
+from manga_backend.kit.replica import from_replica
 
 stats = Blueprint(
     "statistics_stats",
@@ -25,4 +26,4 @@ stats = Blueprint(
 def read_stats(query: dict[str, Any]) -> Any:
     """Users, subscriptions, payments and revenue; days are days of TIMEZONE."""
     days = days_between(*schemas.asked_days(query, queries.today()))
-    return schemas.as_stats(queries.overview(days))
+    return schemas.as_stats(from_replica(lambda: queries.overview(days)))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Check, Checker
-from manga_backend.kit import clock
+from manga_backend.kit import clock, replica
 from manga_backend.kit.alarms import Alarm, Tell
 from manga_backend.kit.db import READS, db
 from manga_backend.kit.jobs import broker
@@ -47,13 +47,28 @@ def readiness() -> dict[str, Check]:
 
 
 def check_database() -> Check:
-    """One statement on the engine that also checks sessions."""
+    """One statement on the engine that also checks sessions. One that only reads still serves
+    readers: red, but not vital."""
+    engine = db.engines[READS]
+    postgres = engine.dialect.name == "postgresql"
     try:
-        with db.engines[READS].connect() as connection:
-            connection.execute(text("SELECT 1"))
+        with engine.connect() as connection:
+            found = connection.scalar(
+                text("SHOW transaction_read_only" if postgres else "SELECT 1")
+            )
     except SQLAlchemyError as error:
         return Check(False, f"away: {type(error).__name__}", vital=True)
+    if found == "on":
+        return Check(False, "takes no writes: a standby, or default_transaction_read_only is on")
     return Check(True, "answers", vital=True)
+
+
+def check_replica() -> Check:
+    """Red while what could be read there is read at the primary."""
+    if not replica.is_set():
+        return Check(True, "none is set")
+    problem = replica.problem_of_replica()
+    return Check(problem is None, problem or "near")
 
 
 @cache
