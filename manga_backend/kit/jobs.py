@@ -113,7 +113,7 @@ class _Broker:
             answer = action()
         except redis.RedisError as error:
             self._away_until = time.monotonic() + REDIS_RETRY_SECONDS
-            self.outage.begins(error)
+            self.outage.begins(_in_words(error))
             return None
         self.outage.ends()
         return answer
@@ -134,6 +134,12 @@ class _Broker:
             self.connection.delete(_flag(name))
         except redis.RedisError as error:
             log.debug("wake-up flag of %s stays: %s", name, error)
+
+
+def _in_words(error: redis.RedisError) -> str:
+    """Redis itself speaks of HELLO and RESP where only a password is wrong."""
+    refused = isinstance(error, redis.AuthenticationError)
+    return "it refuses the password of REDIS_URL" if refused else str(error)
 
 
 def _flag(name: str) -> str:
@@ -283,7 +289,7 @@ def scheduler(app: Flask, stop: Stop) -> None:
                 pause = tick()
             except redis.RedisError as error:
                 if (redis_broker := broker()) is not None:
-                    redis_broker.outage.begins(error)
+                    redis_broker.outage.begins(_in_words(error))
                 pause = REDIS_RETRY_SECONDS
         with stop.idle(), app.app_context():
             _rest(stop, pause)

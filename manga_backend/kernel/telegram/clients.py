@@ -53,9 +53,9 @@ _calling = threading.local()
 
 
 @cache
-def _caller(proxy: str) -> Caller:
+def _caller(proxy: str, authorities: str) -> Caller:
     """Connections for all threads and clients of this process."""
-    return Caller(proxy)
+    return Caller(proxy, authorities=authorities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _send(
     upload: _Upload | None = getattr(_calling, "upload", None)
     began, outcome = time.perf_counter(), "unreachable"
     try:
-        found = _caller(client.proxy).send(
+        found = _caller(client.proxy, client.authorities).send(
             method.upper(),
             client.address + path,
             body=upload.body if upload else json.dumps(params or {}).encode(),
@@ -113,6 +113,7 @@ class BotClient:
         self._token = config.token
         self.address = config.api_url
         self.proxy = config.proxy
+        self.authorities = config.authorities
 
     def get_me(self) -> dict[str, Any]:
         """The bot itself."""
@@ -229,7 +230,7 @@ class BotClient:
     def read_clock(self) -> datetime | None:
         """What time the server says that it is; None when it does not say or can't be reached."""
         try:
-            answer = _caller(self.proxy).send("GET", self.address)
+            answer = _caller(self.proxy, self.authorities).send("GET", self.address)
             return parsedate_to_datetime(answer.headers.get("date", ""))
         except (CallFailed, ValueError):
             return None

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from manga_backend.kit.settings import CoreSettings, Env
@@ -31,6 +32,9 @@ class TelegramSettings:
     """How many updates Telegram may bring at once: as many as this server has hands."""
     proxy: str
     """An address of PROXY_SCHEMES; it may hold a password."""
+    authorities: str = ""
+    """A file of certificates to trust in place of the public ones, for a Bot API server of one's
+    own; empty: the public ones."""
 
     @property
     def enabled(self) -> bool:
@@ -67,6 +71,7 @@ def load(env: Env, core: CoreSettings) -> TelegramSettings:
         webhook_secret=_webhook_secret(env, core),
         webhook_connections=min(core.workers * core.threads, 100),
         proxy=_proxy(env),
+        authorities=_authorities(env),
     )
 
 
@@ -91,6 +96,13 @@ def _webhook_secret(env: Env, core: CoreSettings) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", given):
         words = "must have 1 to 256 characters of A-Z, a-z, 0-9, _ and -"  # Bot API, setWebhook
         env.complain("TELEGRAM_WEBHOOK_SECRET", words)
+    return given
+
+
+def _authorities(env: Env) -> str:
+    given = env.str("TELEGRAM_CA_FILE", "") or ""
+    if given and not Path(given).is_file():
+        env.complain("TELEGRAM_CA_FILE", f"there is no file {given}")
     return given
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from redis import RedisError
+from redis import AuthenticationError, RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -158,6 +158,8 @@ def check_redis() -> Check:
         return Check(True, "not used: embedded mode")
     try:
         redis_broker.connection.ping()
+    except AuthenticationError:
+        return Check(False, "refuses the password of REDIS_URL; messages wait for the sweeper")
     except RedisError as error:
         return Check(False, f"away: {type(error).__name__}; messages wait for the sweeper")
     return Check(True, "answers")
