@@ -1,6 +1,6 @@
 # Everything a developer types. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test check soak messages lock clean
+.PHONY: help run test check soak bench messages lock clean
 
 PYTHON := .venv/bin/python
 UV_VERSION := 0.13.8
@@ -25,6 +25,9 @@ check: .venv/.development ## Lint, format, types, import contracts, the rules of
 
 soak: .venv/.development ## Run the long fault and load tests
 	@$(PYTHON) -m pytest -m soak tests $(ARGS)
+
+bench: .venv/.development .venv-bench/.installed ## Measure against peers; ARGS="--growth" for 1k to 1M users
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 messages: .venv/.development ## Collect texts from the code, compile the translations
 	.venv/bin/pybabel -q extract -F babel.cfg -k gettext_lazy --no-location --sort-output --omit-header \
@@ -54,6 +57,12 @@ clean: ## Remove caches and build products; never data, never .venv
 
 .venv/.development: requirements.txt requirements-dev.txt
 	@mkdir -p .venv && $(ONE_AT_A_TIME) sh -c "$$INSTALL" install $@ requirements-dev.txt
+
+.venv-bench/.installed: benchmarks/requirements.txt .venv/.development
+	@echo "Installing $< into .venv-bench"
+	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
 
 ONE_AT_A_TIME = $(shell command -v flock > /dev/null && echo flock .venv/.installing)
 

@@ -1,0 +1,1 @@
+"""What a request costs us, beside what people would pick instead."""

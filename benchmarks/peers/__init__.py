@@ -1,0 +1,1 @@
+"""The same routes as others would build them, on the same rows."""
