@@ -6,9 +6,10 @@ named before this module is imported); whoever answers /metrics adds them up.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, wraps
+from typing import ParamSpec, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily as GaugeMetricFamily
@@ -48,8 +49,26 @@ _leaders = Gauge(
     multiprocess_mode="livesum",
 )
 
+log = logging.getLogger(__name__)
+
 Numbers = Callable[[], Iterable[GaugeMetricFamily]]
 """Reads what stands in the database, at each scrape."""
+
+
+P = ParamSpec("P")
+
+
+def _never_in_the_way(count: Callable[P, None]) -> Callable[P, None]:
+    """Somebody may have swept the folder away: what is counted then is lost, and nothing else."""
+
+    @wraps(count)
+    def counting(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            count(*args, **kwargs)
+        except OSError as error:
+            log.debug("not counted: %s", error)
+
+    return counting
 
 
 class _Timer(Protocol):
@@ -62,36 +81,43 @@ def _request_timer(route: str, method: str, status: int) -> _Timer:
     return _requests.labels(route, method if method in METHODS else "other", str(status))
 
 
+@_never_in_the_way
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
     """One answered request; `route` is the rule and not the path, of which there are too many."""
     _request_timer(route, method, status).observe(seconds)
 
 
+@_never_in_the_way
 def observe_job(job: str, outcome: str, seconds: float) -> None:
     """One run of a job: `done` or `failed`."""
     _jobs.labels(job, outcome).observe(seconds)
 
 
+@_never_in_the_way
 def observe_call(method: str, outcome: str, seconds: float) -> None:
     """One call of the Bot API: `ok`, the status that it refused with, or `unreachable`."""
     _calls.labels(method, outcome).observe(seconds)
 
 
+@_never_in_the_way
 def count_update(outcome: str) -> None:
     """One update of Telegram: `handled`, `refused` or `failed`."""
     _updates.labels(outcome).inc()
 
 
+@_never_in_the_way
 def count_messages(outcome: str, count: int = 1) -> None:
     """Messages of the outbox: `sent`, `failed` (to be tried again), `dead` or `unreachable`."""
     _messages.labels(outcome).inc(count)
 
 
+@_never_in_the_way
 def count_fault(logger: str) -> None:
     """One alarm."""
     _faults.labels(logger).inc()
 
 
+@_never_in_the_way
 def set_leading(leading: bool) -> None:
     """Whether this process leads."""
     _leaders.labels("here").set(int(leading))
@@ -121,7 +147,7 @@ def exposition(families: Iterable[GaugeMetricFamily]) -> bytes:
     """All processes' numbers and those read just now, in Prometheus' text format."""
     registry = CollectorRegistry()
     folder = folder_in_use()
-    if folder:
+    if folder and folder.is_dir():
         for pid in dead_processes(folder):
             mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]

@@ -63,6 +63,11 @@ class TestProcesses:
         assert list(tmp_path.iterdir()) == [alive]
 
 
+class TestLost:
+    def test_without_its_folder_nothing_is_counted_and_nothing_breaks(self, tmp_path: Path) -> None:
+        assert run(COUNT + "print('went on')", tmp_path / "swept away") == "went on\n"
+
+
 class TestFolder:
     def test_is_one_for_each_deployment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

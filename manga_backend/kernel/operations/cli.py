@@ -36,8 +36,9 @@ def worker() -> None:
         raise click.ClickException(
             "REDIS_URL is not set: the web processes do this work themselves"
         )
-    if folder_in_use() is None:  # read when the app is imported: begin again, with it
-        count_together(settings(CoreSettings).instance_path)
+    is_named = folder_in_use() is not None
+    count_together(settings(CoreSettings).instance_path)
+    if not is_named:  # it is read when the app is imported: begin again, with it
         os.execv(sys.executable, [sys.executable, "-m", "flask", "--app", "wsgi", "worker"])  # noqa: S606
     stop = Stop()
 

@@ -20,7 +20,7 @@ def is_folder(path: str, prefix: str) -> bool:
     steps = path.split("/")
     return (
         path.startswith(prefix)
-        and len(path) <= 500
+        and len(path) <= 300
         and bool(_FOLDER.fullmatch(path))
         and not {".", "..", "~"} & set(steps)
     )

@@ -49,7 +49,7 @@ class AccessQuerySchema(Schema):
         metadata={"description": "Nginx's auth_request knows only 2xx, 401 and 403: no 402 then."},
     )
     path = ma.fields.String(
-        validate=validate.Length(max=500),
+        validate=validate.Length(max=300),  # what 4 bytes each make of it fits a request line
         metadata={
             "description": "A folder of files: the answer is 200 with a signed address of it.",
             "example": "/manga/one-piece/12/",
