@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,8 @@ def post_worker_init(worker: Any) -> None:
     app.extensions["sign_of_life"] = worker.notify  # for answers that take longer than `timeout`
     worker.leadership = Leadership(app, app.extensions["settings"][CoreSettings])
     worker.leadership.start()
+    gc.collect()
+    gc.freeze()  # what start-up made stays: no collection need look through it again
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -27,12 +27,14 @@ def configure(app: Flask, core: CoreSettings) -> None:
     options = _options(core)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
-    binds = {READS: {"url": url, "isolation_level": "AUTOCOMMIT", **options}}
+    # On autocommit nothing is left to be rolled back when a connection returns.
+    single = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+    binds = {READS: {"url": url, **single, **options}}
     if core.replica_url:
         patience = {**options["connect_args"], "connect_timeout": 2}
         binds[REPLICA] = {
             "url": core.replica_url,
-            "isolation_level": "AUTOCOMMIT",
+            **single,
             **options,
             "connect_args": patience,
         }

@@ -262,5 +262,5 @@ def _page_of(statement: Select[Any], page: PaginationParameters) -> Select[Any]:
 
 def choose_request_id() -> str:
     """The caller's X-Request-ID if it is a sane one, else a new one."""
-    offered = request.headers.get("X-Request-ID", "")
-    return offered if REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+    offered = request.environ.get("HTTP_X_REQUEST_ID", "")
+    return offered if offered and REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex

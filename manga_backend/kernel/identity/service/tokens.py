@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import uuid
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -13,12 +14,15 @@ from manga_backend.kernel.identity.errors import TokenExpired, TokenInvalid
 from manga_backend.kernel.identity.models import Session, User
 from manga_backend.kernel.identity.settings import IdentitySettings
 from manga_backend.kernel.identity.types import Claims, Tokens
+from manga_backend.kit import clock
 from manga_backend.kit.settings import settings
 
 ISSUER = "manga_backend"
 AUDIENCE = "manga_backend"
 ALGORITHM = "HS256"
 CLOCK_SKEW_SECONDS = 5
+TOKENS_KEPT = 4096
+"""A kilobyte and a half each."""
 _OPTIONS: Any = {"require": ["exp", "iat", "sub", "jti"]}
 
 
@@ -41,8 +45,11 @@ def issue_tokens(user: User, session: Session) -> Tokens:
 
 
 def read_token(text: str, kind: str) -> Claims:
-    """Verify a token of `kind` (access, refresh); TokenExpired or TokenInvalid."""
-    decoded = _decode(text)
+    """Verify a token of `kind` (access, refresh); TokenExpired or TokenInvalid. Whether its session
+    still lives is the database's to say, each time."""
+    decoded = _decode(text, settings(IdentitySettings).jwt_keys)
+    if decoded["exp"] <= clock.now().timestamp() - CLOCK_SKEW_SECONDS:
+        raise TokenExpired
     try:
         if decoded["type"] != kind:
             raise TokenInvalid
@@ -56,8 +63,10 @@ def read_token(text: str, kind: str) -> Claims:
         raise TokenInvalid from None
 
 
-def _decode(text: str) -> dict[str, Any]:
-    for key in settings(IdentitySettings).jwt_keys:
+@lru_cache(maxsize=TOKENS_KEPT)
+def _decode(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A signature is verified once for each token and process, as long as the token is in use."""
+    for key in keys:
         try:
             decoded: dict[str, Any] = jwt.decode(
                 text,
