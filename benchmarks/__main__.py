@@ -24,6 +24,8 @@ from tools.services import PostgresServer, RedisServer
 CONNECTIONS = 16
 LOGINS_AT_ONCE = 4
 WARM_SECONDS = 0.7
+READERS = 3000
+"""Who look at pages within the same minute."""
 
 
 def requests_of(path: str, seeded: Seeded) -> load.Request:
@@ -32,10 +34,10 @@ def requests_of(path: str, seeded: Seeded) -> load.Request:
 
     makers: dict[str, Callable[[int], bytes]] = {
         "status": lambda n: load.request(
-            "GET", "/api/user/status", readers[n % len(readers)].access, number=n
+            "GET", "/api/user/status", readers[n % READERS].access, number=n
         ),
         "access": lambda n: load.request(
-            "GET", "/api/user/access?gate=nginx", readers[n % len(readers)].access, number=n
+            "GET", "/api/user/access?gate=nginx", readers[n % READERS].access, number=n
         ),
         "payment": lambda n: load.request(
             "POST",
@@ -65,6 +67,11 @@ def requests_of(path: str, seeded: Seeded) -> load.Request:
     return makers[path]
 
 
+def is_answer(path: str, status: int) -> bool:
+    """One reader in five has not paid: the gate then says so."""
+    return status < 400 or (path == "access" and status in (402, 403))
+
+
 def measure(
     server: Running, path: str, seeded: Seeded, users: int, number: int, seconds: float
 ) -> Row:
@@ -75,7 +82,7 @@ def measure(
     before = server.cpu_seconds()
     found = load.run(server.port, make, connections=connections, seconds=seconds, most=3000)
     used = server.cpu_seconds() - before
-    good = sum(count for status, count in found.statuses.items() if status < 400)
+    good = sum(count for status, count in found.statuses.items() if is_answer(path, status))
     return Row(
         server.kind.name,
         path,
