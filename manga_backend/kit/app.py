@@ -64,6 +64,11 @@ class App(Flask):
     json_provider_class = Json
     api: Api
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Views and hooks are plain functions: none need be looked at each time for whether it is a
+        coroutine."""
+        return func
+
     def dispatch_request(self) -> Any:
         """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing.
 

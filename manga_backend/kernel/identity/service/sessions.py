@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import delete, select, update
 
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.domain import new_salt
@@ -33,6 +33,7 @@ from manga_backend.kernel.identity.types import (
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext, set_caller_language
+from manga_backend.kit.prepared import PreparedSelect
 from manga_backend.kit.principal import Principal, Widen, grants
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry, extensions
@@ -125,7 +126,7 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
 
     Always asks the database: a banned user or an ended session is refused with the next request.
     """
-    row = database.read_one(_statement(widen), {"session_id": claims.session_id})
+    row = _caller(widen).first(claims.session_id)
     if row is None or row["banned_at"] is not None or not same_salt(row["salt"], claims.salt):
         raise SessionRevoked
     if row["ended_at"] is not None:
@@ -143,10 +144,15 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
     )
 
 
+_numbers = itertools.count(1)
+
+
 @cache
-def _statement(widen: Widen | None) -> Select[Any]:
+def _caller(widen: Widen | None) -> PreparedSelect:
     statement = queries.caller_statement()
-    return widen(statement) if widen else statement
+    if widen is None:
+        return PreparedSelect("caller", statement, "session_id")
+    return PreparedSelect(f"caller_{next(_numbers)}", widen(statement), "session_id")
 
 
 def permissions_of(role: Role) -> frozenset[str]:
