@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import time_machine
 from click.testing import Result
+from flask_migrate import upgrade
 from sqlalchemy import text
 
 from manga_backend.kernel.identity.models import User
@@ -28,7 +29,7 @@ from tests.kernel.factories import count, make_reader
 from tests.kernel.money.payments.test_wallet import make
 from tests.standins.telegram import BotApiStandIn
 from tests.support import Api, at_once
-from tests.variants import variant_api
+from tests.variants import variant, variant_api
 from tools.services import PostgresServer
 
 
@@ -237,3 +238,30 @@ def test_an_unbalanced_book_is_said_and_kept(shop: Api, deployment: Deployment) 
     assert "WRONG  ledger" in done.output
     verified = flask(shop, "verify")
     assert verified.exit_code == 0, verified.output  # the copy is as wrong as the original
+
+
+def test_new_code_backs_up_what_it_is_about_to_migrate(
+    deployment: Deployment, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """`deploy/update` does: 0014 has none of the tables of Urgent orders."""
+    url = f"sqlite:///{tmp_path}/old.sqlite3"
+    if deployment.kind == "postgresql":
+        url = postgres.create_database("older_than_its_code")
+    values = {
+        "DATABASE_URL": url,
+        "BACKUP_PATH": str(tmp_path / "backups"),
+        "BACKUP_POSTGRES_BIN": str(postgres.installation.folder),
+    }
+    with variant(deployment.settings, **values) as app:
+        with app.app_context():
+            upgrade(revision="0014")
+        made = app.test_cli_runner().invoke(args=["backup", "create"])
+        assert made.exit_code == 0, made.output
+        verified = app.test_cli_runner().invoke(args=["backup", "verify"])
+        assert verified.exit_code == 0, verified.output
+        with app.app_context():
+            (backup,) = backups.list_backups(settings(BackupSettings).folder)
+    assert backup.contents.revision == "0014"
+    assert "urgent_orders" not in backup.contents.rows
+    if deployment.kind == "postgresql":
+        postgres.drop_database("older_than_its_code")

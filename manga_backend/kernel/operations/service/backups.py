@@ -11,6 +11,7 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 
+from manga_backend.kernel.operations.service.health import newest_revision
 from manga_backend.kernel.operations.settings import BackupSettings
 from manga_backend.kernel.operations.types import Backup, Carry, Check, Contents, Proof
 from manga_backend.kit import clock
@@ -30,14 +31,23 @@ MANIFEST = ".json"
 
 
 def read_contents() -> Contents:
-    """Count every table and prove what is registered, in the running transaction."""
+    """Count every table and prove what is registered, in the running transaction.
+
+    New code also backs up what it is about to migrate: it counts the tables that are there, and
+    proves only what has the shape that it knows.
+    """
     current = session()
+    connection = current.connection()
+    there = set(inspect(connection).get_table_names())
     rows = {
         table.name: current.scalar(select(func.count()).select_from(table)) or 0
         for table in db.metadata.sorted_tables
+        if table.name in there
     }
-    findings = [f"{name}: {words}" for name, proof in proofs.items() for words in proof()]
-    revision = MigrationContext.configure(current.connection()).get_current_revision()
+    revision = MigrationContext.configure(connection).get_current_revision()
+    findings = []
+    if revision == newest_revision():
+        findings = [f"{name}: {words}" for name, proof in proofs.items() for words in proof()]
     return Contents(revision, rows, findings)
 
 

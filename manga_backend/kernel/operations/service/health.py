@@ -135,6 +135,11 @@ def free_bytes(folder: Path) -> int | None:
     return None
 
 
+def newest_revision() -> str | None:
+    """What this code's migrations lead to."""
+    return _revisions()[0]
+
+
 def check_migrations() -> Check:
     """The database is at the newest migration of this code."""
     newest, known = _revisions()
