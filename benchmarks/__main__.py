@@ -120,6 +120,8 @@ def compare(options: argparse.Namespace, users: int, wanted: set[str], folder: P
         print(f"seeded {users:,} users in {seeded.seconds:.0f} s", flush=True)
         for number in range(options.rounds):
             for kind in kinds(ours, dsn):
+                if options.servers and kind.name not in options.servers:
+                    continue
                 rows += _round(kind, wanted, seeded, users, number, options.seconds, folder)
     return rows
 
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--only", nargs="+", help="paths")
+    parser.add_argument("--servers", nargs="+", help="names, as in the table")
     parser.add_argument("--growth", action="store_true", help="1,000, 100,000 and 1,000,000 users")
     options = parser.parse_args()
     sizes = [1_000, 100_000, 1_000_000] if options.growth else options.users

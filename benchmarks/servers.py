@@ -34,7 +34,9 @@ class Kind:
 def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
     """Ours and the peers, on one database and one key."""
     shared = {"PEER_DSN": dsn, "JWT_SECRET_KEY": ours["JWT_SECRET_KEY"]}
-    sync = ("-m", "gunicorn", "-k", "sync", "-w", str(WORKERS), "-b", "127.0.0.1:{port}")
+    # A configuration of their own: ours lies where they start, and Gunicorn would take it.
+    given = str(ROOT / "benchmarks" / "peers" / "gunicorn.conf.py")
+    sync = ("-m", "gunicorn", "-c", given, "-w", str(WORKERS), "-b", "127.0.0.1:{port}")
     uvicorn = (
         *("-m", "uvicorn", "--workers", str(WORKERS), "--port", "{port}", "--loop", "uvloop"),
         *("--http", "httptools", "--log-level", "warning", "--no-access-log"),
