@@ -49,6 +49,7 @@ class Json(DefaultJSONProvider):
 
 
 OWNS = "_owns_transactions"
+F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
 
 
@@ -63,6 +64,10 @@ class App(Flask):
 
     json_provider_class = Json
     api: Api
+
+    def ensure_sync(self, func: F) -> F:
+        """All views and hooks are plain functions: Flask would look at each, for each request."""
+        return func
 
     def dispatch_request(self) -> Any:
         """Run the view in a transaction: return commits, raise rolls back; a GET keeps nothing.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from flask import Flask, current_app, g, request
-from sqlalchemy import RowMapping, Select
+from sqlalchemy import Select
 
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.problems import DomainError
@@ -51,7 +51,7 @@ class Principal:
     session_id: uuid.UUID | None
     product: str
     permissions: frozenset[str]
-    row: RowMapping
+    row: Mapping[Any, Any]
 
     def can(self, permission: str) -> bool:
         """Whether the caller holds the right `package:resource:action`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import marshmallow as ma
 from marshmallow import validate
-from sqlalchemy import RowMapping
 
 from manga_backend.kernel.memberships.domain import days_remaining
 from manga_backend.kit.http import Moment, Schema
@@ -68,7 +68,7 @@ class SignedFolderSchema(Schema):
     expires_at = Moment(required=True)
 
 
-def as_status(row: RowMapping, now: datetime) -> dict[str, Any]:
+def as_status(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
     """The caller's row in the shape of two-manga.md."""
     expires_at = row["expires_at"]
     last = None

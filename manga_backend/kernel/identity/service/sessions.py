@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import delete, select, update
 
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.domain import new_salt
@@ -33,6 +32,7 @@ from manga_backend.kernel.identity.types import (
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext, set_caller_language
+from manga_backend.kit.prepared import PreparedRead
 from manga_backend.kit.principal import Principal, Widen, grants
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry, extensions
@@ -125,7 +125,7 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
 
     Always asks the database: a banned user or an ended session is refused with the next request.
     """
-    row = database.read_one(_statement(widen), {"session_id": claims.session_id})
+    row = _statement(widen).read({"session_id": claims.session_id})
     if row is None or row["banned_at"] is not None or not same_salt(row["salt"], claims.salt):
         raise SessionRevoked
     if row["ended_at"] is not None:
@@ -144,9 +144,9 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
 
 
 @cache
-def _statement(widen: Widen | None) -> Select[Any]:
+def _statement(widen: Widen | None) -> PreparedRead:
     statement = queries.caller_statement()
-    return widen(statement) if widen else statement
+    return PreparedRead(widen(statement) if widen else statement)
 
 
 def permissions_of(role: Role) -> frozenset[str]:
