@@ -50,7 +50,7 @@ def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
             "manga_backend",
             (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"),
             {**ours, "BIND": "127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)},
-            writes | {"login", "refresh", "stats", "orders"},
+            writes | {"login", "refresh", "stats", "orders", "take", "webhook"},
         ),
         Kind("FastAPI tuned", (str(PEERS), *uvicorn), {**shared, "TUNED": "1"}, writes | {"login"}),
         Kind("FastAPI", (str(PEERS), *uvicorn), shared, writes | {"login"}),
