@@ -96,6 +96,20 @@ def table(found: list[Line]) -> str:
     return "\n".join(out)
 
 
+def growth(found: list[Line]) -> str:
+    """What a path costs with the most users, as a share of what it costs with the fewest."""
+    by_key = {(one.path, one.server, one.users): one for one in found}
+    few, most = min(one.users for one in found), max(one.users for one in found)
+    out = [f"CPU with {most:,} users as a share of that with {few:,}:"]
+    for (path, server, users), one in by_key.items():
+        if users == few and (grown := by_key.get((path, server, most))):
+            against = ""
+            if one.times_floor and grown.times_floor:
+                against = f"; of its ratio to the floor {grown.times_floor / one.times_floor:.2f}"
+            out.append(f"{path:9} {server:14} {grown.cpu_us / one.cpu_us:.2f}{against}")
+    return "\n".join(out)
+
+
 def write(rows: list[Row], folder: Path, about: dict[str, object]) -> None:
     """results.json and chart.png."""
     folder.mkdir(parents=True, exist_ok=True)

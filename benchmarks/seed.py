@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from flask_migrate import upgrade
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 
 from manga_backend.app import create_app
 from manga_backend.kernel.identity.domain import hash_password
@@ -16,8 +16,11 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kit.db import db, transaction
 
 PASSWORD = "correct horse battery"
-TOKENS = 6000
+ACTIVE = 1000
+"""Readers who ask: their tokens are used again and again, as those of real readers are."""
 ADMINS = 50
+MOST_NAMES = 20_000
+ORDERS = 20_000
 USERS = """
 INSERT INTO users (public_id, username, username_key, password_hash, telegram_id, role, created_at,
                    telegram_verified_at)
@@ -44,10 +47,15 @@ AROUND = (
     """INSERT INTO urgent_orders (id, client_id, category, category_key, description, city,
                                   city_key, contact, status, executors_count, created_at,
                                   expires_at, changed_at)
-       SELECT 'bench' || n, n, 'Plumbing', 'plumbing', 'The tap has burst, please come now',
+       SELECT 'bench' || lpad(CAST(n AS text), 7, '0'), n % :count + 1, 'Plumbing', 'plumbing',
+              'The tap has burst, please come now',
               'City ' || n % 50, 'city ' || n % 50, '@client' || n, 'active', 0,
               now() - interval '1 second' * (n % 600), now() + interval '50 minutes', now()
-       FROM generate_series(1, least(:count, 20000)) n""",
+       FROM generate_series(1, :orders) n""",
+    r"""INSERT INTO ledger_accounts (code, kind, currency, user_id, debits_posted, credits_posted,
+                                    debits_pending, credits_pending, created_at)
+       SELECT format('wallet\:%s\:RUB', id), 'wallet', 'RUB', id, 0, 100000000, 0, 0, now()
+       FROM users""",
     "CREATE TABLE peer_payments (id bigserial PRIMARY KEY, user_id bigint NOT NULL,"
     " tx_hash text UNIQUE NOT NULL, status text NOT NULL)",
     "CREATE TABLE peer_outbox (id bigserial PRIMARY KEY, kind text NOT NULL,"
@@ -71,6 +79,8 @@ class Seeded:
     """What the load needs."""
 
     readers: list[Reader]
+    names: list[str]
+    """Others, who sign in: it would end the sessions of those above."""
     admins: list[str]
     seconds: float
 
@@ -86,24 +96,28 @@ def seed(settings: dict[str, str], count: int) -> Seeded:
             given = {"count": count, "hash": hash_password(PASSWORD)}
             connection.execute(text(USERS), given)
             for statement in AROUND:
-                used = {"count": count} if ":count" in statement else {}
-                connection.execute(text(statement), used)
+                bound = text(statement)
+                named = {"count": count, "orders": ORDERS}
+                used = {name: named[name] for name in bound._bindparams}
+                connection.execute(bound, used)
         with db.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(
                 text("VACUUM ANALYZE")
             )
         with transaction() as current:
-            # Not on Telegram: each admin there is asked about each payment.
+            # Off Telegram: each of them would be asked about each payment.
             many = text(
-                "UPDATE users SET role = 'admin', telegram_verified_at = NULL WHERE id <= :admins"
+                "UPDATE users SET role = 'admin', telegram_id = NULL, telegram_verified_at = NULL"
+                " WHERE id <= :admins"
             )
             current.execute(many, {"admins": ADMINS})
         with transaction() as current:
             rows = current.execute(
                 select(User, Session)
                 .join(Session, Session.user_id == User.id)
+                .where(or_(User.id <= ADMINS, User.id % 5 > 0))  # all of them have paid
                 .order_by(User.id)
-                .limit(TOKENS)
+                .limit(ADMINS + min(ACTIVE, count // 2))
             ).all()
             made = [(user, issue_tokens(user, session)) for user, session in rows]
         readers = [
@@ -114,4 +128,6 @@ def seed(settings: dict[str, str], count: int) -> Seeded:
         for engine in db.engines.values():
             engine.dispose()
     admins = [tokens.access_token for user, tokens in made if user.role is Role.ADMIN]
-    return Seeded(readers, admins, time.monotonic() - began)
+    last = max(user.id for user, _ in made)
+    names = [f"reader{n}" for n in range(last + 1, min(count, last + MOST_NAMES) + 1)]
+    return Seeded(readers, names, admins, time.monotonic() - began)

@@ -29,18 +29,14 @@ class Kind:
     words: tuple[str, ...]
     environment: Mapping[str, str]
     paths: frozenset[str]
-    folder: Path | None = None
-    """Where it is started; Gunicorn would take our settings for a peer's in ours."""
 
 
 def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
     """Ours and the peers, on one database and one key."""
-    shared = {
-        "PEER_DSN": dsn,
-        "JWT_SECRET_KEY": ours["JWT_SECRET_KEY"],
-        "PYTHONPATH": str(ROOT),
-    }
-    sync = ("-m", "gunicorn", "-k", "sync", "-w", str(WORKERS), "-b", "127.0.0.1:{port}")
+    shared = {"PEER_DSN": dsn, "JWT_SECRET_KEY": ours["JWT_SECRET_KEY"]}
+    # A configuration of their own: ours lies where they start, and Gunicorn would take it.
+    given = str(ROOT / "benchmarks" / "peers" / "gunicorn.conf.py")
+    sync = ("-m", "gunicorn", "-c", given, "-w", str(WORKERS), "-b", "127.0.0.1:{port}")
     uvicorn = (
         *("-m", "uvicorn", "--workers", str(WORKERS), "--port", "{port}", "--loop", "uvloop"),
         *("--http", "httptools", "--log-level", "warning", "--no-access-log"),
@@ -54,8 +50,7 @@ def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
             "manga_backend",
             (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"),
             {**ours, "BIND": "127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)},
-            writes | {"login", "refresh", "stats", "orders"},
-            ROOT,
+            writes | {"login", "refresh", "stats", "orders", "take", "webhook"},
         ),
         Kind("FastAPI tuned", (str(PEERS), *uvicorn), {**shared, "TUNED": "1"}, writes | {"login"}),
         Kind("FastAPI", (str(PEERS), *uvicorn), shared, writes | {"login"}),
@@ -75,7 +70,7 @@ class Running:
         began = time.perf_counter()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                words, cwd=kind.folder or log.parent, env=environment, stdout=output, stderr=output
+                words, cwd=ROOT, env=environment, stdout=output, stderr=output
             )
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - began > 30:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg2.extensions
 from sqlalchemy import event, select
 from werkzeug.test import TestResponse
 
@@ -225,20 +226,40 @@ def at_once(count: int, action: Callable[[int], T]) -> list[T]:
 
 @contextmanager
 def counted_queries(app: App) -> Iterator[list[str]]:
-    """The statements that the app sends meanwhile."""
+    """The statements that the app sends meanwhile, as the driver sends them."""
     seen: list[str] = []
 
-    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        # Looked for every few seconds, whatever is asked; done once for each connection.
-        if "changed_settings" not in statement and not statement.startswith("PREPARE "):
-            seen.append(statement)
+    def note(statement: Any) -> None:
+        if "changed_settings" not in str(statement):  # looked for every few seconds, whatever else
+            seen.append(str(statement))
+
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, query: Any, vars: Any = None) -> None:
+            note(query)
+            super().execute(query, vars)
+
+    def lend(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = Cursor
+
+    def give_back(connection: Any, *_: Any) -> None:
+        if connection is not None:  # not given up meanwhile
+            connection.cursor_factory = None
+
+    def sent(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        note(statement)
 
     with app.app_context():
         engines = list(db.engines.values())
+    heard: list[tuple[Any, str, Any]] = []
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+        if engine.dialect.name == "postgresql":
+            heard += [(engine, "checkout", lend), (engine, "checkin", give_back)]
+        else:
+            heard.append((engine, "before_cursor_execute", sent))
+    for each in heard:
+        event.listen(*each)
     try:
         yield seen
     finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
+        for each in heard:
+            event.remove(*each)

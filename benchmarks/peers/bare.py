@@ -37,12 +37,13 @@ def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             raise ValueError
     except (jwt.InvalidTokenError, ValueError, KeyError):
         return _answer(start_response, "401 Unauthorized", b'{"code":"token_invalid"}')
+    active = bool(row[6] and row[6] > datetime.now(UTC))
     if environ["PATH_INFO"] == "/api/user/access":
-        start_response("204 No Content", [])
+        start_response("204 No Content" if active else "402 Payment Required", [])
         return []
     body = {
         "username": row[3],
-        "active": bool(row[6] and row[6] > datetime.now(UTC)),
+        "active": active,
         "plan": row[4],
         "started_at": row[5],
         "expires_at": row[6],

@@ -3,8 +3,10 @@
 import os
 import re
 import secrets
+import time
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import jwt
@@ -124,17 +126,24 @@ async def open_session() -> Any:
 Db = Annotated[AsyncSession, Depends(open_session)]
 
 
+def decode(token: str) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(
+        token, KEY, algorithms=["HS256"], audience="manga_backend", issuer="manga_backend"
+    )
+    return found
+
+
+if TUNED:  # ours keeps verified tokens as well (decision 22)
+    decode = lru_cache(maxsize=4096)(decode)
+
+
 def read_claims(credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> Any:
     try:
-        claims = jwt.decode(
-            credentials.credentials,
-            KEY,
-            algorithms=["HS256"],
-            audience="manga_backend",
-            issuer="manga_backend",
-        )
+        claims = decode(credentials.credentials)
     except jwt.PyJWTError:
         raise HTTPException(401, "token_invalid") from None
+    if claims["exp"] <= time.time():
+        raise HTTPException(401, "token_expired")
     return claims
 
 

@@ -49,6 +49,7 @@ class Json(DefaultJSONProvider):
 
 
 OWNS = "_owns_transactions"
+F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
 
 
@@ -64,9 +65,8 @@ class App(Flask):
     json_provider_class = Json
     api: Api
 
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Views and hooks are plain functions: none need be looked at each time for whether it is a
-        coroutine."""
+    def ensure_sync(self, func: F) -> F:
+        """All views and hooks are plain functions: Flask would look at each, for each request."""
         return func
 
     def dispatch_request(self) -> Any:

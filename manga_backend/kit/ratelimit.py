@@ -112,9 +112,13 @@ def limit_of(name: str) -> Callable[[], str]:
     return lambda: settings(CoreSettings).ratelimits[name]
 
 
-def limit_route(name: str, key: Callable[[], str] = client_address, **more: Any) -> Any:
+def limit_route(
+    name: str,
+    key: Callable[[], str] = client_address,
+    exempt_when: Callable[[], bool] | None = None,
+) -> Any:
     """Keep a named limit on a view, counted by `key` for all workers together."""
-    return limiter.limit(limit_of(name), key_func=key, **more)
+    return limiter.limit(limit_of(name), key_func=key, exempt_when=exempt_when)
 
 
 class DefaultLimit:
@@ -198,12 +202,17 @@ def init_app(app: Flask, core: CoreSettings, caller_key: CallerKey) -> None:
         RATELIMIT_IN_MEMORY_FALLBACK_ENABLED=True,
         RATELIMIT_KEY_PREFIX="manga_backend",
     )
+    # What the library hooks into every request is taken out again (decision 22): views with a limit
+    # of their own check it themselves, and nothing of ours is counted or told after the answer.
+    hooks: tuple[dict[Any, list[Any]], ...] = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+    )
+    before = [list(found.get(None, [])) for found in hooks]
     limiter.init_app(app)
-    # A view with a limit of its own checks it itself; there is none that the library would have to
-    # look for before every request.
-    before = app.before_request_funcs.get(None, [])
-    if limiter._check_request_limit in before:
-        before.remove(limiter._check_request_limit)
+    for found, own in zip(hooks, before, strict=True):
+        found[None] = own
     jobs.register(app, PURGE, purge_windows)
     schedules.register(app, PURGE, Schedule(PURGE, timedelta(hours=1)))
     app.register_error_handler(RateLimitExceeded, _refuse)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from datetime import timedelta
 from functools import cache
@@ -33,7 +32,7 @@ from manga_backend.kernel.identity.types import (
 from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.i18n import gettext, set_caller_language
-from manga_backend.kit.prepared import PreparedSelect
+from manga_backend.kit.prepared import PreparedRead
 from manga_backend.kit.principal import Principal, Widen, grants
 from manga_backend.kit.problems import InvalidInput
 from manga_backend.kit.registry import Registry, extensions
@@ -126,7 +125,7 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
 
     Always asks the database: a banned user or an ended session is refused with the next request.
     """
-    row = _caller(widen).first(claims.session_id)
+    row = _statement(widen).read({"session_id": claims.session_id})
     if row is None or row["banned_at"] is not None or not same_salt(row["salt"], claims.salt):
         raise SessionRevoked
     if row["ended_at"] is not None:
@@ -144,15 +143,10 @@ def authenticate(claims: Claims, widen: Widen | None) -> Principal:
     )
 
 
-_numbers = itertools.count(1)
-
-
 @cache
-def _caller(widen: Widen | None) -> PreparedSelect:
+def _statement(widen: Widen | None) -> PreparedRead:
     statement = queries.caller_statement()
-    if widen is None:
-        return PreparedSelect("caller", statement, "session_id")
-    return PreparedSelect(f"caller_{next(_numbers)}", widen(statement), "session_id")
+    return PreparedRead(widen(statement) if widen else statement)
 
 
 def permissions_of(role: Role) -> frozenset[str]:

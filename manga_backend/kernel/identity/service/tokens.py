@@ -47,25 +47,32 @@ def issue_tokens(user: User, session: Session) -> Tokens:
 def read_token(text: str, kind: str) -> Claims:
     """Verify a token of `kind` (access, refresh); TokenExpired or TokenInvalid. Whether its session
     still lives is the database's to say, each time."""
-    decoded = _decode(text, settings(IdentitySettings).jwt_keys)
-    if decoded["exp"] <= clock.now().timestamp() - CLOCK_SKEW_SECONDS:
+    claims, ends_at = _verified(text, kind, settings(IdentitySettings).jwt_keys)
+    if ends_at <= clock.now().timestamp() - CLOCK_SKEW_SECONDS:
         raise TokenExpired
+    return claims
+
+
+@lru_cache(maxsize=TOKENS_KEPT)
+def _verified(text: str, kind: str, keys: tuple[str, ...]) -> tuple[Claims, float]:
+    """A signature is verified once for each token and process, as long as the token is in use; with
+    its claims goes when it ends."""
+    decoded = _decode(text, keys)
     try:
         if decoded["type"] != kind:
             raise TokenInvalid
-        return Claims(
+        claims = Claims(
             user=decoded["sub"],
             session_id=uuid.UUID(hex=decoded["sid"]),
             salt=str(decoded["salt"]),
             generation=int(decoded.get("gen", 0)),
         )
+        return claims, float(decoded["exp"])
     except (KeyError, ValueError, TypeError, AttributeError):
         raise TokenInvalid from None
 
 
-@lru_cache(maxsize=TOKENS_KEPT)
 def _decode(text: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """A signature is verified once for each token and process, as long as the token is in use."""
     for key in keys:
         try:
             decoded: dict[str, Any] = jwt.decode(

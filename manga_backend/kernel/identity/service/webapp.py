@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 
-from sqlalchemy import RowMapping, Select, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.identity import domain, queries
@@ -31,6 +30,7 @@ from manga_backend.kit import clock
 from manga_backend.kit import db as database
 from manga_backend.kit.events import publish
 from manga_backend.kit.i18n import set_caller_language, supported
+from manga_backend.kit.prepared import PreparedRead, Row
 from manga_backend.kit.principal import Principal, Widen
 from manga_backend.kit.settings import settings
 
@@ -109,14 +109,14 @@ def authenticate(profile: TelegramProfile, widen: Widen | None) -> Principal:
     )
 
 
-def _find_caller(profile: TelegramProfile, widen: Widen | None) -> RowMapping | None:
-    return database.read_one(_statement(widen), {"telegram_id": profile.telegram_id})
+def _find_caller(profile: TelegramProfile, widen: Widen | None) -> Row | None:
+    return _statement(widen).read({"telegram_id": profile.telegram_id})
 
 
 @cache
-def _statement(widen: Widen | None) -> Select[Any]:
+def _statement(widen: Widen | None) -> PreparedRead:
     statement = queries.telegram_caller_statement()
-    return widen(statement) if widen else statement
+    return PreparedRead(widen(statement) if widen else statement)
 
 
 def _is_news(
