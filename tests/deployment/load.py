@@ -22,6 +22,7 @@ class Load:
     """What came of it. `failed`: no answer, or one that is the server's fault."""
 
     answered: int = 0
+    slowest_seconds: float = 0.0
     failed: list[str] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     """Transaction hashes that somebody was told are taken (202)."""
@@ -30,6 +31,9 @@ class Load:
     def note(self, answer: requests.Response | None, what: str, tx_hash: str = "") -> None:
         with self.lock:
             self.answered += answer is not None
+            if answer is not None:
+                took = answer.elapsed.total_seconds()
+                self.slowest_seconds = max(self.slowest_seconds, took)
             if answer is None or answer.status_code >= 500:
                 self.failed.append(what if answer is None else f"{what}: {answer.status_code}")
             elif answer.status_code == 202:

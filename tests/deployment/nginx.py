@@ -41,7 +41,7 @@ http {{
 class Nginx(Process):
     """`deploy/nginx/manga.conf` with this machine's addresses in place of the example's."""
 
-    def __init__(self, folder: Path, api: str, live: str) -> None:
+    def __init__(self, folder: Path, api: str, live: str, files_secret: str = FILES_SECRET) -> None:
         assert NGINX is not None
         self.folder = folder
         self.files = folder / "files"
@@ -66,7 +66,7 @@ class Nginx(Process):
             "127.0.0.1:8010": live,
             "/srv/manga_backend": str(ROOT),
             "/srv/manga": str(self.files),
-            "MANGA_FILES_SECRET": FILES_SECRET,
+            '"not set"': f'"{files_secret}"',
         }
         site = (ROOT / "deploy" / "nginx" / "manga.conf").read_text()
         for mine, theirs in changes.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -17,6 +20,7 @@ from manga_backend.kernel.identity.models import Session
 from manga_backend.kit import clock
 from manga_backend.kit.db import db
 from manga_backend.products.manga.domain import sign_folder
+from tests.deployment.load import From
 from tests.deployment.nginx import FILES_SECRET, NGINX, Nginx
 from tests.deployment.processes import Live, Web
 from tests.deployment.test_workers import sign_up
@@ -27,6 +31,7 @@ from tests.support import Api
 pytestmark = pytest.mark.skipif(NGINX is None, reason="Nginx is not installed")
 
 PAGE = b"a page of manga"
+UNSET = "not set"  # as the file is shipped
 
 
 @pytest.fixture
@@ -177,3 +182,61 @@ def _floods_and_large_bodies_are_refused(site: Nginx) -> None:
     assert refused
     assert {problem(answer) for answer in refused} == {(429, "too_many_requests")}
     assert all(answer.headers["Retry-After"] for answer in refused)
+
+
+def _stand_in(lines: list[bytes]) -> socket.socket:
+    """Takes one connection, keeps the request's head, and goes on as a WebSocket that echoes."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += connection.recv(4096)
+            lines.extend(head.split(b"\r\n"))
+            connection.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: upgrade\r\n\r\n"
+            )
+            connection.sendall(connection.recv(4096))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def test_an_untouched_copy_opens_no_file_and_passes_websockets_on(tmp_path: Path) -> None:
+    """Without a backend: what the file does by itself, with the secret as it is shipped."""
+    lines: list[bytes] = []
+    with _stand_in(lines) as live:
+        site = Nginx(tmp_path / "nginx", "127.0.0.1:1", f"127.0.0.1:{live.getsockname()[1]}", UNSET)
+        (site.files / "1.png").write_bytes(PAGE)
+        site.start()
+        try:
+            until = clock.now() + timedelta(days=1)
+            for guess in (UNSET, "MANGA_FILES_SECRET", "$manga_files_secret", ""):
+                url = sign_folder("/manga/", "/manga/", until, guess)
+                assert site.call("GET", f"{url}1.png").status_code == 403
+            with site.session() as outside:
+                outside.mount(site.url, From("127.0.1.9"))  # not this machine's own address
+                for path in ("/metrics", "/health/ready", "/api/system/health"):
+                    assert outside.get(site.url + path, timeout=5).status_code == 403
+            host, _, port = site.url.removeprefix("https://").partition(":")
+            context = ssl.create_default_context(cafile=site.authorities)
+            with (
+                socket.create_connection((host, int(port)), timeout=5) as raw,
+                context.wrap_socket(raw, server_hostname=host) as client,
+            ):
+                client.sendall(
+                    b"GET /ws/x HTTP/1.1\r\nHost: api.manga.example\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"
+                )
+                assert client.recv(4096).startswith(b"HTTP/1.1 101")
+                client.sendall(b"hello")
+                assert client.recv(4096) == b"hello"
+        finally:
+            site.stop()
+    assert b"Upgrade: websocket" in lines
+    assert [line for line in lines if line.startswith(b"Connection:")] == [b"Connection: upgrade"]
+    assert b"X-Forwarded-For: 127.0.0.1" in lines
+    assert not any(b"203.0.113.7" in line for line in lines)
