@@ -230,8 +230,10 @@ def counted_queries(app: App) -> Iterator[list[str]]:
     seen: list[str] = []
 
     def note(statement: Any) -> None:
-        if "changed_settings" not in str(statement):  # looked for every few seconds, whatever else
-            seen.append(str(statement))
+        # Looked for every few seconds, whatever else; prepared once for each connection.
+        words = str(statement)
+        if "changed_settings" not in words and not words.startswith("PREPARE "):
+            seen.append(words)
 
     class Cursor(psycopg2.extensions.cursor):
         def execute(self, query: Any, vars: Any = None) -> None:
