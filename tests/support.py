@@ -225,14 +225,15 @@ def at_once(count: int, action: Callable[[int], T]) -> list[T]:
 
 
 @contextmanager
-def counted_queries(app: App) -> Iterator[list[str]]:
+def counted_queries(app: App, *, with_prepares: bool = False) -> Iterator[list[str]]:
     """The statements that the app sends meanwhile, as the driver sends them."""
     seen: list[str] = []
 
     def note(statement: Any) -> None:
         # Looked for every few seconds, whatever else; prepared once for each connection.
         words = str(statement)
-        if "changed_settings" not in words and not words.startswith("PREPARE "):
+        is_once = words.startswith("PREPARE ") and not with_prepares
+        if "changed_settings" not in words and not is_once:
             seen.append(words)
 
     class Cursor(psycopg2.extensions.cursor):

@@ -69,7 +69,7 @@ class TestConnections:
 
     def test_prepares_once(self, pg_app: App) -> None:
         statement = PreparedRead(ONE)
-        with counted_queries(pg_app) as sent, pg_app.app_context():
+        with counted_queries(pg_app, with_prepares=True) as sent, pg_app.app_context():
             for _ in range(3):
                 assert statement.read({"id": 1}) == {"id": 1, "name": "one"}
         assert [words.split()[0] for words in sent] == ["PREPARE", *["EXECUTE"] * 3]
