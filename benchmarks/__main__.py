@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument(
-        "--only", nargs="+", choices=(*PATHS, *KINDS), default=(*PATHS, *KINDS), help="paths"
+        "--only", nargs="+", choices=(*PATHS, DRAIN), default=(*PATHS, DRAIN), help="paths"
     )
     parser.add_argument("--servers", nargs="+", help="names, as in the table")
     parser.add_argument("--growth", action="store_true", help="1,000, 100,000 and 1,000,000 users")
