@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import secrets
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -15,7 +18,7 @@ from benchmarks import load
 from benchmarks.asking import PATHS, requests_of
 from benchmarks.report import Row, growth, lines, table, write
 from benchmarks.seed import Seeded, seed
-from benchmarks.servers import Running, kinds, running
+from benchmarks.servers import OURS, Kind, Running, kinds, running
 from manga_backend.kit.metrics_folder import FOLDER
 from manga_backend.kit.settings import ROOT
 from tests.standins.telegram import BotApiStandIn
@@ -23,6 +26,7 @@ from tools.services import PostgresServer, RedisServer
 
 CONNECTIONS = 16
 LOGINS_AT_ONCE = 4
+DRAIN, MESSAGES, MESSAGE_ROUNDS = "drain", 3000, 3
 PAYMENT_KEY = secrets.token_hex(32)
 DATABASE = {"shared_buffers": "1GB", "max_connections": "300"}
 WARM_SECONDS = 3.0
@@ -70,27 +74,56 @@ def compare(options: argparse.Namespace, users: int, folder: Path) -> tuple[list
         PostgresServer(durable=True, settings=DATABASE) as postgres,
         RedisServer() as redis,
         BotApiStandIn(open_chats=True) as bot,
-        ExitStack() as stack,
     ):
         dsn = postgres.create_database("bench")
         ours = settings_of_ours(folder, dsn, redis.url(), bot.url)
         seeded = seed(ours, users)
         print(f"seeded {users:,} users in {seeded.seconds:.0f} s", flush=True)
+        starts = {}
+        if set(options.only) & set(PATHS):
+            starts, rows = in_turns(options, kinds(ours, dsn), seeded, users, folder)
+        for number in range(MESSAGE_ROUNDS):
+            if DRAIN in options.only:
+                rows.append(drain(ours, users, number))
+    return rows, starts
+
+
+def in_turns(
+    options: argparse.Namespace, known: list[Kind], seeded: Seeded, users: int, folder: Path
+) -> tuple[Starts, list[Row]]:
+    """All servers, on each path one after the other; how long each took to start."""
+    rows: list[Row] = []
+    with ExitStack() as stack:
         servers = []
-        for kind in kinds(ours, dsn):
+        for kind in known:
             if not options.servers or kind.name in options.servers:
                 log = folder / f"{kind.name.replace(' ', '-')}.log"
                 servers.append(stack.enter_context(running(kind, log)))
-        starts = {server.kind.name: server.start_seconds for server in servers}
         time.sleep(2)
         for number in range(options.rounds):
-            for path in options.only:
+            for path in PATHS:
                 for server in servers:
-                    if path in server.kind.paths:
-                        row = measure(server, path, seeded, users, number, options.seconds)
-                        rows.append(row)
+                    if path in server.kind.paths & set(options.only):
+                        rows.append(measure(server, path, seeded, users, number, options.seconds))
             print(f"round {number + 1} of {options.rounds}", flush=True)
-    return rows, starts
+    return {server.kind.name: server.start_seconds for server in servers}, rows
+
+
+def drain(ours: dict[str, str], users: int, number: int) -> Row:
+    """Messages in place of requests; Telegram's limit is lifted, or it would be the measure."""
+    count = min(MESSAGES, users // 2)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sending", str(count)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **ours, "TELEGRAM_MAX_PER_SECOND": "100000"},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=300,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    sent, seconds = found["sent"], found["seconds"]
+    used = 1e6 * found["cpu_seconds"] / max(sent, 1)
+    return Row(OURS, DRAIN, users, number, sent, count - sent, used, sent / seconds, 0, 0, 0)
 
 
 def settings_of_ours(folder: Path, dsn: str, redis_url: str, bot_url: str) -> dict[str, str]:
@@ -122,7 +155,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[100_000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--only", nargs="+", choices=PATHS, default=PATHS, help="paths")
+    parser.add_argument(
+        "--only", nargs="+", choices=(*PATHS, DRAIN), default=(*PATHS, DRAIN), help="paths"
+    )
     parser.add_argument("--servers", nargs="+", help="names, as in the table")
     parser.add_argument("--growth", action="store_true", help="1,000, 100,000 and 1,000,000 users")
     options = parser.parse_args()

@@ -18,6 +18,7 @@ from tools.services import free_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WORKERS = 2
+OURS = "manga_backend"
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
 
 
@@ -47,7 +48,7 @@ def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
     return [
         Kind("bare", (str(PEERS), *sync, "benchmarks.peers.bare:app"), shared, reads),
         Kind(
-            "manga_backend",
+            OURS,
             (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"),
             {**ours, "BIND": "127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)},
             writes | {"login", "refresh", "stats", "orders", "take", "webhook"},

@@ -6,8 +6,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from benchmarks import load
-from benchmarks.report import Row, lines, table
+from benchmarks.report import Row, growth, lines, table
 from benchmarks.seed import seed
 from benchmarks.servers import cpu_of, resident_of
 from tests.deployment.processes import Web
@@ -36,19 +38,43 @@ def test_ratios_are_of_each_round_and_the_table_has_their_median() -> None:
     assert "1.80" in table([floor, ours])
 
 
+def test_what_growth_costs_is_a_share() -> None:
+    def row(server: str, users: int, cpu_us: float) -> Row:
+        return Row(server, "status", users, 0, 100, 0, cpu_us, 500.0, 2.0, 9.0, 80.0)
+
+    rows = [row("bare", 1_000, 100), row("bare", 9_000, 100)]
+    rows += [row("manga_backend", 1_000, 200), row("manga_backend", 9_000, 210)]
+    assert "manga_backend  1.05; of its ratio to the floor 1.05" in growth(lines(rows))
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", b"body", 0),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"bo", 2),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", 0),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nhi\r\n0\r\n\r\n", 0),
+    ],
+)
+def test_the_end_of_an_answer_is_seen(head: bytes, body: bytes, more: int) -> None:
+    assert load.answer_size(head[:-1]) is None
+    assert load.answer_size(head + body) == len(head) + len(body) + more
+
+
 def test_seeded_readers_are_answered(
     postgres: PostgresServer, bot: BotApiStandIn, tmp_path: Path
 ) -> None:
     values = {**base_settings(tmp_path, bot), "DATABASE_URL": postgres.create_database("bench")}
     seeded = seed(values, 120)
-    readers = seeded.readers  # those who have paid: four in five of all but the admins
-    assert len(readers) == 56
+    assert len(seeded.readers) == 56  # of 70, a fifth has not paid
     web = Web(values, tmp_path / "web.log")
     web.start()
     try:
         found = load.run(
             web.port,
-            lambda n: load.request("GET", "/api/user/status", readers[n % 56].access, number=n),
+            lambda n: load.request(
+                "GET", "/api/user/status", seeded.readers[n % 56].access, number=n
+            ),
             connections=4,
             seconds=5,
             most=40,
