@@ -65,6 +65,7 @@ def post_worker_init(worker: Any) -> None:
     worker.leadership = Leadership(app, app.extensions["settings"][CoreSettings])
     worker.leadership.start()
     gc.collect()
+    gc.set_threshold(20_000, 20, 50)
     gc.freeze()  # what start-up made stays: no collection need look through it again
 
 

@@ -23,7 +23,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     DateTime,
-    Engine,
     Enum,
     Executable,
     Index,
@@ -348,13 +347,12 @@ def violates(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> boo
 
 def insert_or(model: type[Any]) -> Any:
     """An INSERT that knows ON CONFLICT, for the database at hand."""
-    return insert_for(session().get_bind(), model)
+    return insert_for(session().get_bind().dialect.name, model)
 
 
-def insert_for(bind: Engine | Connection, model: type[Any]) -> Any:
-    """The same for a bind that is no session's."""
-    postgres = bind.dialect.name == "postgresql"
-    return postgresql.insert(model) if postgres else sqlite.insert(model)
+def insert_for(dialect: str, model: type[Any]) -> Any:
+    """The same for a database that is no session's, or for a statement that is kept."""
+    return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
 
 
 def serialize_on(name: str) -> None:

@@ -43,7 +43,7 @@ class DatabaseStorage(Storage):
         now = time.time()
         over = RateLimitWindow.expires_at <= _moment(now)
         until = _moment(now + expiry)
-        statement = insert_for(db.engine, RateLimitWindow).values(
+        statement = insert_for(db.engine.dialect.name, RateLimitWindow).values(
             key=key, count=amount, expires_at=until
         )
         upsert = statement.on_conflict_do_update(

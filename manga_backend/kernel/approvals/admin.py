@@ -39,7 +39,7 @@ class DeskView(PanelView):
     def index(self) -> Any:
         pending = queries.list_pending(kinds=asking.known_kinds())
         seen = asking.look_at(pending)
-        waiting = [(approval, seen[approval.id]) for approval in pending]
+        waiting = [(approval, seen[approval.id]()) for approval in pending]
         return self.render(
             "backoffice/desk.html",
             waiting=waiting,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -99,11 +99,16 @@ class Look:
     is_clear: bool = False
 
 
+Sight = Callable[[], Look]
+"""What was read of one question, to be put into the language of the moment."""
+
+
 class Subject(Protocol):
     """A kind of thing that is approved; all methods run inside the decision's transaction."""
 
-    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
-        """What admins read and may do; as many queries for many as for one."""
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Sight]:
+        """What admins read and may do, read once for all languages; as many queries for many as for
+        one."""
 
     def needs_two(self, subject_id: str) -> bool:
         """Whether two different admins must approve it (FOUR_EYES_ABOVE)."""

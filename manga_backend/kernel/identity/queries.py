@@ -6,7 +6,17 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from manga_backend.kernel.identity.domain import username_key
 from manga_backend.kernel.identity.errors import UserNotFound
@@ -14,7 +24,7 @@ from manga_backend.kernel.identity.models import RecoveryCode, SecondFactor, Ses
 from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.notifications.types import Contact
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import notes, session
 from manga_backend.kit.settings import CoreSettings, settings
 
 MOST_DIGITS = 17
@@ -87,10 +97,21 @@ def get_user(user_id: int) -> User:
     return user
 
 
+def keep(user: User) -> None:
+    """The session forgets what nobody holds: with this the running transaction reads it no more."""
+    notes().values.setdefault("identity.users", {})[user.id] = user
+
+
+_USERS = select(User).where(User.id.in_(bindparam("user_ids", expanding=True)))
+
+
 def find_users(user_ids: Collection[int]) -> dict[int, User]:
-    """By our own keys, in one query."""
-    found = session().scalars(select(User).where(User.id.in_(user_ids)))
-    return {user.id: user for user in found}
+    """By our own keys, in one query; in none for those that the transaction has read before."""
+    known: dict[int, User] = notes().values.setdefault("identity.users", {})
+    if unknown := [user_id for user_id in user_ids if user_id not in known]:
+        read = session().scalars(_USERS, {"user_ids": unknown})
+        known.update((user.id, user) for user in read)
+    return {user_id: known[user_id] for user_id in user_ids if user_id in known}
 
 
 def find_user_by_username(username: str) -> User | None:
@@ -142,28 +163,23 @@ def find_language_of_telegram_id(telegram_id: int) -> str | None:
     return session().scalar(select(User.language).where(_proved(telegram_id)))
 
 
-def list_telegram_admins() -> list[User]:
-    """Accounts of role admin and above, not banned, whose Telegram id is verified."""
-    return list(
-        session().scalars(
-            select(User)
-            .where(
-                User.role.in_(ADMIN_ROLES),
-                User.telegram_verified_at.is_not(None),
-                User.banned_at.is_(None),
-            )
-            .order_by(User.id)
-        )
+_TELEGRAM_ADMINS = (
+    select(User.telegram_id, User.language)
+    .where(
+        User.telegram_verified_at.is_not(None),
+        or_(
+            and_(User.role.in_(ADMIN_ROLES), User.banned_at.is_(None)),
+            User.telegram_id.in_(bindparam("listed", expanding=True)),
+        ),
     )
+    .order_by(User.id)
+)
 
 
-def languages_of(telegram_ids: list[int]) -> dict[int, str | None]:
-    """The profiles' languages of several Telegram ids, by one query."""
-    rows = session().execute(
-        select(User.telegram_id, User.language).where(
-            User.telegram_id.in_(telegram_ids), User.telegram_verified_at.is_not(None)
-        )
-    )
+def list_telegram_admins(listed: Collection[int] = ()) -> dict[int, str | None]:
+    """Verified Telegram id → language of the profile: of the accounts of role admin and above that
+    are not banned, and of those that are listed."""
+    rows = session().execute(_TELEGRAM_ADMINS, {"listed": list(listed)})
     return {row.telegram_id: row.language for row in rows}
 
 

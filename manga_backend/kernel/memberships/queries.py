@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from manga_backend.kernel.identity.errors import Banned
 from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id
@@ -104,15 +114,13 @@ def with_subscription(
     )
 
 
-def count_ending_between(after: datetime, until: datetime) -> int:
-    """Subscriptions that end in (after, until]."""
+def count_ending(after: BindParameter[Any], until: BindParameter[Any]) -> ScalarSelect[int]:
+    """How many subscriptions end in (after, until], as a piece of a statement."""
     return (
-        session().scalar(
-            select(func.count())
-            .select_from(Subscription)
-            .where(Subscription.expires_at > after, Subscription.expires_at <= until)
-        )
-        or 0
+        select(func.count())
+        .select_from(Subscription)
+        .where(Subscription.expires_at > after, Subscription.expires_at <= until)
+        .scalar_subquery()
     )
 
 

@@ -221,6 +221,7 @@ def plan_offer(code: str | None) -> Offer | None:
     plan = queries.find_default_plan() if code is None else queries.find_plan(code)
     if plan is None or not plan.is_on_sale:
         return None
+    _keep(plan.code, plan)
     return _offer(plan, plan.days, Money(plan.price, plan.currency))
 
 
@@ -237,6 +238,11 @@ def gift_of_days(code: str, days: int) -> Offer | None:
     """Some days of a plan at no price; the plan need not be on sale any more."""
     plan = queries.find_plan(code)
     return _offer(plan, days, Money(0, plan.currency)) if plan else None
+
+
+def _keep(code: str, plan: Plan | None) -> None:
+    """The session forgets what nobody holds, and a list asks for the same plan for each line."""
+    notes().values.setdefault("memberships.plans", {})[code] = plan
 
 
 def _offer(plan: Plan, days: int, price: Money) -> Offer:
@@ -281,8 +287,7 @@ class DaysFulfilment:
     def facts(self, item: Item) -> list[tuple[str, str]]:
         """Plan and days."""
         plan = queries.find_plan(item.code)
-        # The session forgets what nobody holds, and a list asks for the same plan for each line.
-        notes().values.setdefault("memberships.plans", {})[item.code] = plan
+        _keep(item.code, plan)
         name = plan.name(language()) if plan else item.title
         days = local_digits(str(item.details["days"]))
         return [(gettext("Plan"), gettext("%(plan)s, %(days)s days", plan=name, days=days))]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    func,
+    select,
+)
 from sqlalchemy.orm import aliased
 
 from manga_backend.kernel.notifications.models import Notification
@@ -31,31 +37,34 @@ def count_unread(user_id: ColumnElement[int]) -> Any:
     )
 
 
-def count_waiting_and_dead() -> tuple[int, int]:
-    """How many messages wait to leave, and how many were given up."""
-    current = session()
-    waiting = current.scalar(
-        select(func.count()).select_from(Notification).where(Notification.status.in_(WAITING))
+def count_with(*statuses: Status) -> ScalarSelect[int]:
+    """How many messages are in one of these states, as a piece of a statement."""
+    return (
+        select(func.count())
+        .select_from(Notification)
+        .where(Notification.status.in_(statuses))
+        .scalar_subquery()
     )
-    dead = current.scalar(
-        select(func.count()).select_from(Notification).where(Notification.status == Status.DEAD)
-    )
-    return waiting or 0, dead or 0
+
+
+_NUMBERS = select(
+    count_with(*WAITING).label("waiting"),
+    count_with(Status.DEAD).label("dead"),
+    select(func.min(Notification.created_at))
+    .where(Notification.status.in_(WAITING), Notification.channel == Channel.TELEGRAM)
+    .scalar_subquery()
+    .label("oldest"),
+)
 
 
 def read_numbers() -> Iterator[GaugeMetricFamily]:
     """For Prometheus: what waits, since when, and what was given up."""
-    waiting, dead = count_waiting_and_dead()
+    waiting, dead, oldest = session().execute(_NUMBERS).one()
     yield gauge(
         "messages_now",
         "Messages of the outbox that wait, or were given up.",
         [(("waiting",), waiting), (("dead",), dead)],
         "state",
-    )
-    oldest = session().scalar(
-        select(func.min(Notification.created_at)).where(
-            Notification.status.in_(WAITING), Notification.channel == Channel.TELEGRAM
-        )
     )
     age = (clock.now() - oldest).total_seconds() if oldest else 0.0
     yield gauge("messages_oldest_seconds", "Age of the oldest that waits.", [((), age)])

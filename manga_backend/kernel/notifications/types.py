@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kernel.telegram.types import Message, Reachability
 
 
 class Channel(StrEnum):
@@ -48,6 +48,19 @@ class Contact:
     user_id: int
     chat_id: int | None
     language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A Telegram message that is to be written into the outbox."""
+
+    chat_id: int
+    message: Message
+    kind: str
+    subject: str | None = None
+    priority: Priority = Priority.RECEIPT
+    language: str | None = None
+    user_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Select,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    values,
+)
 from sqlalchemy import Integer as SqlInteger
-from sqlalchemy import column, func, select, values
 
-from manga_backend.kernel.memberships.queries import count_ending_between
+from manga_backend.kernel.memberships.queries import count_ending
 from manga_backend.kernel.money.payments.queries import count_pending
-from manga_backend.kernel.notifications.queries import count_waiting_and_dead
+from manga_backend.kernel.notifications.queries import WAITING, count_with
+from manga_backend.kernel.notifications.types import Status
 from manga_backend.kernel.statistics.domain import day_slots, local_day, slot_of, slot_start
 from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal
 from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import UtcDateTime, session
 from manga_backend.kit.metrics import GaugeMetricFamily, gauge
 from manga_backend.kit.settings import CoreSettings, settings
 
@@ -46,44 +59,81 @@ def totals() -> dict[Metric, dict[str, int]]:
 def by_day(days: list[date], metrics: Collection[Metric] = DAILY) -> Daily:
     """What happened on each of these local days, by one statement over their half hours."""
     zone = settings(CoreSettings).timezone
-    borders = [(n, *day_slots(day, zone)) for n, day in enumerate(days)]
-    columns = [column(name, SqlInteger) for name in ("number", "first", "last")]
-    local = values(*columns, name="days").data(borders).cte("days")
-    bucket = StatisticsBucket
-    statement = (
-        select(local.c.number, bucket.metric, bucket.label, func.sum(bucket.value).label("value"))
-        .join(local, (bucket.slot >= local.c.first) & (bucket.slot < local.c.last))
-        .where(bucket.metric.in_(metrics))
-        .group_by(local.c.number, bucket.metric, bucket.label)
-    )
+    borders = [day_slots(day, zone) for day in days]
     found: Daily = {day: defaultdict(dict) for day in days}
-    for row in session().execute(statement):
-        found[days[row.number]][row.metric][row.label] = int(row.value)
+    for row in session().execute(*_by_day(borders, tuple(metrics))):
+        found[days[row.number - 1]][row.metric][row.label] = int(row.value)
     return found
 
 
-def count_active(at: datetime) -> int:
-    """Subscriptions that end after this moment: whole half hours from the roll-up, the half hour of
-    the moment itself counted exactly."""
-    return _ending_from(slot_of(at) + 1) + count_ending_between(at, _end_of_slot(at))
+def _by_day(
+    borders: list[tuple[int, int]], metrics: tuple[Metric, ...]
+) -> tuple[Select[Any], dict[str, list[int]]]:
+    """The statement, and what it is given: for PostgreSQL it is always the same one."""
+    if session().get_bind().dialect.name == "postgresql":
+        firsts, lasts = map(list, zip(*borders, strict=True))
+        return _over_arrays(metrics), {"firsts": firsts, "lasts": lasts}
+    columns = [column(name, SqlInteger) for name in ("first", "last", "number")]
+    numbered = [(first, last, n) for n, (first, last) in enumerate(borders, 1)]
+    return _sums(values(*columns, name="days").data(numbered).cte("days"), metrics), {}
 
 
-def count_expiring(after: datetime, within: timedelta) -> int:
-    """Subscriptions active now that end within some time."""
-    return count_active(after) - count_active(after + within)
+@cache
+def _over_arrays(metrics: tuple[Metric, ...]) -> Select[Any]:
+    arrays = [bindparam(name, type_=ARRAY(SqlInteger)) for name in ("firsts", "lasts")]
+    days = func.unnest(*(cast(array, array.type) for array in arrays))
+    columns = [column(name, SqlInteger) for name in ("first", "last")]
+    rows = days.table_valued(*columns, with_ordinality="number", name="days").render_derived()
+    return _sums(rows, metrics)
 
 
-def _end_of_slot(at: datetime) -> datetime:
-    return slot_start(slot_of(at) + 1) - timedelta(microseconds=1)
-
-
-def _ending_from(slot: int) -> int:
-    found = session().scalar(
-        select(func.sum(StatisticsBucket.value)).where(
-            StatisticsBucket.metric == Metric.ENDS, StatisticsBucket.slot >= slot
-        )
+def _sums(days: FromClause, metrics: tuple[Metric, ...]) -> Select[Any]:
+    bucket = StatisticsBucket
+    return (
+        select(days.c.number, bucket.metric, bucket.label, func.sum(bucket.value).label("value"))
+        .join(days, (bucket.slot >= days.c.first) & (bucket.slot < days.c.last))
+        .where(bucket.metric.in_(metrics))
+        .group_by(days.c.number, bucket.metric, bucket.label)
     )
-    return int(found or 0)
+
+
+def _active(name: str) -> ColumnElement[int]:
+    """Subscriptions that end after a moment (`_moment`): whole half hours from the roll-up, the
+    half hour of the moment itself counted exactly."""
+    later = (
+        select(func.sum(StatisticsBucket.value))
+        .where(
+            StatisticsBucket.metric == Metric.ENDS,
+            StatisticsBucket.slot >= bindparam(f"{name}_slot"),
+        )
+        .scalar_subquery()
+    )
+    soon = count_ending(
+        bindparam(f"{name}_at", type_=UtcDateTime), bindparam(f"{name}_end", type_=UtcDateTime)
+    )
+    whole: ColumnElement[int] = func.coalesce(later, 0) + soon
+    return whole.label(name)
+
+
+def _moment(name: str, at: datetime) -> dict[str, Any]:
+    slot = slot_of(at) + 1
+    end = slot_start(slot) - timedelta(microseconds=1)
+    return {f"{name}_slot": slot, f"{name}_at": at, f"{name}_end": end}
+
+
+_ACTIVE = select(_active("active"))
+_NUMBERS = select(
+    _active("active"),
+    _active("later"),
+    count_pending().label("pending"),
+    count_with(*WAITING).label("waiting"),
+    count_with(Status.DEAD).label("dead"),
+)
+
+
+def count_active(at: datetime) -> int:
+    """Subscriptions that end after this moment."""
+    return int(session().scalar(_ACTIVE, _moment("active", at)) or 0)
 
 
 def overview(days: list[date]) -> dict[str, Any]:
@@ -95,8 +145,9 @@ def overview(days: list[date]) -> dict[str, Any]:
     wanted = sorted({*days, *month})
     daily = by_day(wanted)
     sums = totals()
-    active = count_active(now)
-    waiting, dead = count_waiting_and_dead()
+    soon = now + timedelta(days=7)
+    found = session().execute(_NUMBERS, _moment("active", now) | _moment("later", soon)).one()
+    active = int(found.active)
     return {
         "now": now,
         "today": day,
@@ -106,11 +157,11 @@ def overview(days: list[date]) -> dict[str, Any]:
         "daily": daily,
         "totals": sums,
         "active": active,
-        "expiring_7d": count_expiring(now, timedelta(days=7)),
+        "expiring_7d": active - int(found.later),
         "expired": sums[Metric.SUBSCRIPTIONS].get("", 0) - active,
-        "pending": count_pending(),
-        "waiting": waiting,
-        "dead": dead,
+        "pending": found.pending,
+        "waiting": found.waiting,
+        "dead": found.dead,
     }
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Insert
 
 from manga_backend.kernel.approvals.events import QuestionDecided
 from manga_backend.kernel.identity.events import UserBanned, UserRegistered, UserUnbanned
@@ -19,7 +23,7 @@ from manga_backend.kernel.statistics.domain import slot_of
 from manga_backend.kernel.statistics.models import StatisticsBucket, StatisticsTotal
 from manga_backend.kernel.statistics.types import Metric
 from manga_backend.kit import clock
-from manga_backend.kit.db import before_commit, insert_or, notes, session
+from manga_backend.kit.db import before_commit, insert_for, notes, session
 
 _PENDING = "statistics"
 
@@ -33,7 +37,6 @@ def count(metric: Metric, amount: int = 1, *, label: str = "", at: datetime | No
 
 
 def _write() -> None:
-    current = session()
     deltas: Counter[tuple[Metric, int, str]] = notes().values.pop(_PENDING, Counter())
     changed = {key: value for key, value in sorted(deltas.items()) if value}
     if not changed:
@@ -41,30 +44,37 @@ def _write() -> None:
     totals: Counter[tuple[Metric, str]] = Counter()
     for (metric, _slot, label), value in changed.items():
         totals[(metric, label)] += value
-    buckets = insert_or(StatisticsBucket).values(
+    buckets, sums = _additions(session().get_bind().dialect.name)
+    connection = session().connection()
+    connection.execute(
+        buckets,
         [
             {"metric": metric, "slot": slot, "label": label, "value": value}
             for (metric, slot, label), value in changed.items()
-        ]
+        ],
     )
-    current.execute(
-        buckets.on_conflict_do_update(
-            index_elements=["metric", "slot", "label"],
-            set_={"value": StatisticsBucket.value + buckets.excluded.value},
-        )
-    )
-    sums = insert_or(StatisticsTotal).values(
+    connection.execute(
+        sums,
         [
             {"metric": metric, "label": label, "value": value}
             for (metric, label), value in sorted(totals.items())
-        ]
+        ],
     )
-    current.execute(
-        sums.on_conflict_do_update(
-            index_elements=["metric", "label"],
-            set_={"value": StatisticsTotal.value + sums.excluded.value},
+
+
+@cache
+def _additions(dialect: str) -> tuple[Insert, Insert]:
+    """Made once: into half hours, and into sums of all time."""
+
+    def adding(model: type[Any], *key: str) -> Insert:
+        new = insert_for(dialect, model)
+        changed: Insert = new.on_conflict_do_update(
+            index_elements=key, set_={"value": model.value + new.excluded.value}
         )
-    )
+        return changed
+
+    half_hours = adding(StatisticsBucket, "metric", "slot", "label")
+    return half_hours, adding(StatisticsTotal, "metric", "label")
 
 
 def on_user_registered(_event: UserRegistered) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, or_, select, text
 
 from manga_backend.kernel.identity.queries import find_user_by_verified_telegram_id, find_users
 from manga_backend.kit import clock
@@ -137,13 +137,19 @@ def newest_since(user_id: int, since: datetime) -> list[datetime]:
 # ---- takes ------------------------------------------------------------------------------------
 
 
+_TAKE = (
+    select(Take)
+    .where(Take.order_id == bindparam("wanted"), Take.executor_id == bindparam("executor"))
+    .execution_options(populate_existing=True)
+)
+_TAKES = (
+    select(Take).where(Take.order_id.in_(bindparam("order_ids", expanding=True))).order_by(Take.id)
+)
+
+
 def find_take(order_id: str, executor_id: int) -> Take | None:
     """Refunded or not."""
-    return session().scalar(
-        select(Take)
-        .where(Take.order_id == order_id, Take.executor_id == executor_id)
-        .execution_options(populate_existing=True)
-    )
+    return session().scalar(_TAKE, {"wanted": order_id, "executor": executor_id})
 
 
 def find_take_by_number(take_id: int) -> Take | None:
@@ -154,9 +160,7 @@ def find_take_by_number(take_id: int) -> Take | None:
 def list_takes(order_ids: Collection[str]) -> dict[str, list[Take]]:
     """Who took each of these orders, in their order; one query."""
     takes: dict[str, list[Take]] = {order_id: [] for order_id in order_ids}
-    for take in session().scalars(
-        select(Take).where(Take.order_id.in_(order_ids)).order_by(Take.id)
-    ):
+    for take in session().scalars(_TAKES, {"order_ids": list(order_ids)}):
         takes[take.order_id].append(take)
     return takes
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -28,26 +29,26 @@ from manga_backend.kernel.approvals.types import (
     Fact,
     Look,
     Option,
+    Sight,
     State,
     Subject,
 )
 from manga_backend.kernel.identity.queries import (
-    languages_of,
     list_telegram_admins,
 )
 from manga_backend.kernel.notifications.queries import WAITING, list_with_buttons
 from manga_backend.kernel.notifications.service.edits import edit_anew
 from manga_backend.kernel.notifications.service.outbox import (
     edit_message,
-    notify_chat,
     notify_log_channel,
+    queue,
 )
-from manga_backend.kernel.notifications.types import Priority
+from manga_backend.kernel.notifications.types import Letter, Priority
 from manga_backend.kernel.telegram.events import PollerReturned
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Button, Message
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import new_id, session
 from manga_backend.kit.i18n import gettext, in_language, local_time, render
 from manga_backend.kit.registry import Registry
 from manga_backend.kit.settings import CoreSettings, settings
@@ -66,44 +67,49 @@ def file_approval(kind: str, subject_id: str) -> Approval:
 
     One question per (kind, subject): filing it twice violates a unique constraint.
     """
-    approval = Approval(kind=kind, subject_id=subject_id, created_at=clock.now())
-    session().add(approval)
-    session().flush()
-    _ask(approval, admin_chats(), QUESTION)
+    approval = Approval(
+        id=new_id(), kind=kind, subject_id=subject_id, state=State.PENDING, created_at=clock.now()
+    )
+    queue(_letters(approval, admin_chats(), QUESTION), approval)
     return approval
 
 
 def _ask(approval: Approval, chats: Mapping[int, str], template: str) -> None:
-    messages = {
-        language: question_message(approval, language, template) for language in set(chats.values())
+    queue(_letters(approval, chats, template))
+
+
+def _letters(approval: Approval, chats: Mapping[int, str], template: str) -> list[Letter]:
+    sight = see(approval)
+    texts = {
+        language: question_message(approval, sight, language, template)
+        for language in set(chats.values())
     }
-    for chat_id, language in chats.items():
-        notify_chat(
+    return [
+        Letter(
             chat_id,
-            messages[language],
+            texts[language],
             kind=KIND,
             subject=subject_key(approval.id),
             priority=Priority.DECISION,
             language=language,
         )
+        for chat_id, language in chats.items()
+    ]
 
 
 def admin_chats() -> dict[int, str]:
     """Each admin's chat and language: TELEGRAM_ADMIN_IDS and verified accounts of role admin."""
     default = settings(CoreSettings).default_language
-    listed = list(settings(TelegramSettings).admin_ids)
-    known = languages_of(listed) if listed else {}
-    chats = {chat_id: known.get(chat_id) or default for chat_id in listed}
-    for user in list_telegram_admins():
-        if user.telegram_id is not None:
-            chats.setdefault(user.telegram_id, user.language or default)
-    return chats
+    listed = settings(TelegramSettings).admin_ids
+    known = list_telegram_admins(listed)
+    # Those who were listed first: the order in which they are told.
+    return {chat_id: known.get(chat_id) or default for chat_id in [*listed, *known]}
 
 
 def notify_admins(template: str, kind: str, *, subject: str | None = None, **facts: Any) -> None:
     """Tell every admin in their language, and the log channel in the default one."""
-    for chat_id, language in admin_chats().items():
-        notify_chat(
+    letters = [
+        Letter(
             chat_id,
             Message(render(template, language, **facts)),
             kind=kind,
@@ -111,10 +117,15 @@ def notify_admins(template: str, kind: str, *, subject: str | None = None, **fac
             priority=Priority.DECISION,
             language=language,
         )
+        for chat_id, language in admin_chats().items()
+    ]
+    queue(letters)
     notify_log_channel(Message(render(template, None, **facts)), kind=kind, subject=subject)
 
 
-def question_message(approval: Approval, language: str, template: str = QUESTION) -> Message:
+def question_message(
+    approval: Approval, sight: Sight, language: str, template: str = QUESTION
+) -> Message:
     """The question with its two buttons, and a third when it may be approved in another way."""
     key = approval.id.hex
     with in_language(language):
@@ -122,34 +133,47 @@ def question_message(approval: Approval, language: str, template: str = QUESTION
             Button(gettext("✅ Approve"), data=f"{Decision.APPROVE.value}:{key}"),
             Button(gettext("❌ Reject"), data=f"{Decision.REJECT.value}:{key}"),
         ]
-        option = look(approval).option
+        seen = sight()
     rows = [buttons]
-    if option is not None:
+    if (option := seen.option) is not None:
         rows.append([Button(f"✅ {option.label}", data=f"{OPTION}:{key}:{option.key}")])
-    return Message(written(template, approval, language), rows)
+    return Message(_written(template, approval, seen, language), rows)
 
 
-def written(template: str, approval: Approval, language: str) -> str:
+def written(template: str, approval: Approval, sight: Sight, language: str) -> str:
     """A text about a question, in one language."""
     with in_language(language):
-        question = look(approval).question
-        return render(template, language, question=question, approval=approval)
+        return _written(template, approval, sight(), language)
+
+
+def _written(template: str, approval: Approval, seen: Look, language: str) -> str:
+    return render(template, language, question=seen.question, approval=approval)
+
+
+def see(approval: Approval) -> Sight:
+    """Read what is known of one question."""
+    return look_at([approval])[approval.id]
 
 
 def look(approval: Approval) -> Look:
     """What is known of one question, in the language of the moment."""
-    return look_at([approval])[approval.id]
+    return see(approval)()
 
 
-def look_at(approvals: Sequence[Approval]) -> dict[uuid.UUID, Look]:
-    """What is known of them, with who approved one already where two must: as many queries for many
-    as for one of each kind."""
-    found: dict[uuid.UUID, Look] = {}
+def look_at(approvals: Sequence[Approval]) -> dict[uuid.UUID, Sight]:
+    """Read what is known of them, with who approved one already where two must: as many queries for
+    many as for one of each kind."""
+    found: dict[uuid.UUID, Sight] = {}
     for kind in {approval.kind for approval in approvals}:
         of_kind = {one.subject_id: one for one in approvals if one.kind == kind}
-        for subject_id, seen in subjects[kind].look_at(of_kind).items():
-            found[of_kind[subject_id].id] = _with_first(of_kind[subject_id], seen)
+        for subject_id, sight in subjects[kind].look_at(of_kind).items():
+            approval = of_kind[subject_id]
+            found[approval.id] = partial(_seen_with_first, approval, sight)
     return found
+
+
+def _seen_with_first(approval: Approval, sight: Sight) -> Look:
+    return _with_first(approval, sight())
 
 
 def _with_first(approval: Approval, seen: Look) -> Look:
@@ -254,8 +278,9 @@ def refresh_question(kind: str, subject_id: str) -> None:
     session().flush()
     default = settings(CoreSettings).default_language
     bearing = list_with_buttons(subject_key(approval.id))
+    sight = see(approval)
     messages = {
-        language: question_message(approval, language)
+        language: question_message(approval, sight, language)
         for language in {row.language or default for row in bearing}
     }
     for row in bearing:

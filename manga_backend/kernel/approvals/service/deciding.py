@@ -27,6 +27,7 @@ from manga_backend.kernel.approvals.service.asking import (
     first_choice,
     look,
     refresh_question,
+    see,
     subjects,
     written,
 )
@@ -160,10 +161,11 @@ def _tell_admins(approval: Approval) -> None:
     default = settings(CoreSettings).default_language
     told = list_told(subject_key(approval.id))
     supersede_edits([row.id for row in told])
+    sight = see(approval)
     texts = {
-        language: written(DECIDED, approval, language)
+        language: written(DECIDED, approval, sight, language)
         for language in {row.language or default for row in told}
     }
     for row in told:
         edit_message(row, Message(texts[row.language or default]))
-    notify_log_channel(Message(written(LOG_LINE, approval, default)), kind=KIND)
+    notify_log_channel(Message(written(LOG_LINE, approval, sight, default)), kind=KIND)

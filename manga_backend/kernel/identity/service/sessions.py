@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 from functools import cache
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from manga_backend.kernel.identity import queries
 from manga_backend.kernel.identity.domain import new_salt
@@ -65,16 +65,20 @@ def enter(user: User, product: str | None, device: Device) -> Tokens:
     return issue_tokens(user, session)
 
 
+_LOCKED_USER = (
+    select(User)
+    .where(User.id == bindparam("wanted"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+
+
 def lock_user(user_id: int) -> User:
     """The user's row, held until the transaction ends: what must not run twice at once for a user
     takes it first. Foreign keys to it can still be checked (FOR NO KEY UPDATE)."""
-    current = database.session()
-    return current.scalars(
-        select(User)
-        .where(User.id == user_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    ).one()
+    user = database.session().scalars(_LOCKED_USER, {"wanted": user_id}).one()
+    queries.keep(user)
+    return user
 
 
 def open_session(

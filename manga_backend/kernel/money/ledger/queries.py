@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, or_, select, union_all
 
 from manga_backend.kernel.money.ledger.errors import TransferNotFound
 from manga_backend.kernel.money.ledger.models import Account, Transfer
@@ -16,18 +16,20 @@ from manga_backend.kit.db import session
 MOST_FINDINGS = 50
 
 
+_WALLETS = (
+    select(
+        Account.currency,
+        Account.credits_posted - Account.debits_posted,
+        Account.debits_pending,
+    )
+    .where(Account.user_id == bindparam("user"), Account.kind == AccountKind.WALLET)
+    .order_by(Account.currency)
+)
+
+
 def list_wallets(user_id: int) -> list[Wallet]:
     """A user's wallets by currency; one that was never used is not there."""
-    rows = session().execute(
-        select(
-            Account.currency,
-            Account.credits_posted - Account.debits_posted,
-            Account.debits_pending,
-        )
-        .where(Account.user_id == user_id, Account.kind == AccountKind.WALLET)
-        .order_by(Account.currency)
-    )
-    return [Wallet(*row) for row in rows]
+    return [Wallet(*row) for row in session().execute(_WALLETS, {"user": user_id})]
 
 
 def find_wallet(user_id: int, currency: str) -> Wallet:
@@ -137,9 +139,18 @@ def get_transfer(key: str) -> Transfer:
     return found
 
 
+_BY_KEYS = select(Transfer).where(Transfer.key.in_(bindparam("keys", expanding=True)))
+
+
 def find_transfer(key: str) -> Transfer | None:
     """By its key."""
-    return session().scalar(select(Transfer).where(Transfer.key == key))
+    return find_transfers([key]).get(key)
+
+
+def find_transfers(keys: Collection[str]) -> dict[str, Transfer]:
+    """Those that there are, by their keys; one query."""
+    found = session().scalars(_BY_KEYS, {"keys": list(keys)})
+    return {transfer.key: transfer for transfer in found}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
@@ -54,12 +54,14 @@ def own_account(kind: AccountKind, name: str, currency: str, key: str) -> int:
     return _account(f"{stem}#{part}", kind, currency, None)
 
 
+_ACCOUNT = select(Account.id).where(Account.code == bindparam("code"))
+
+
 def _account(code: str, kind: AccountKind, currency: str, user_id: int | None) -> int:
     if currency not in EXPONENTS:
         raise ValueError(f"unknown currency {currency!r}")
     current = session()
-    wanted = select(Account.id).where(Account.code == code)
-    found = current.scalar(wanted)
+    found = current.scalar(_ACCOUNT, {"code": code})
     if found is None:
         new = {
             "code": code,
@@ -73,7 +75,7 @@ def _account(code: str, kind: AccountKind, currency: str, user_id: int | None) -
             "created_at": clock.now(),
         }
         current.execute(insert_or(Account).values(new).on_conflict_do_nothing())
-        found = current.scalar(wanted)
+        found = current.scalar(_ACCOUNT, {"code": code})
     assert found is not None
     return found
 
@@ -108,12 +110,13 @@ def _book(moves: Sequence[Move], state: TransferState) -> list[Transfer]:
     accounts = _lock(
         account for m in moves for account in (m.debit_account_id, m.credit_account_id)
     )
+    known = queries.find_transfers([move.key for move in moves])
     booked = []
     for move in moves:
-        known = queries.find_transfer(move.key)
-        if known is not None:
-            _check_same(known, move)
-            booked.append(known)
+        before = known.get(move.key)
+        if before is not None:
+            _check_same(before, move)
+            booked.append(before)
             continue
         debited, credited = accounts[move.debit_account_id], accounts[move.credit_account_id]
         if debited.kind is AccountKind.WALLET and _available(debited) < move.amount:
@@ -126,9 +129,10 @@ def _book(moves: Sequence[Move], state: TransferState) -> list[Transfer]:
             credited.credits_pending += move.amount
         row = _new(move, state)
         row.debit_after, row.credit_after = _left(debited), _left(credited)
+        known[move.key] = row
         booked.append(row)
         session().add(row)
-        session().flush()  # so that a key that stands twice among the moves is found
+    session().flush()
     return booked
 
 
@@ -166,17 +170,19 @@ def _available(account: Account) -> int:
     return account.credits_posted - account.debits_posted - account.debits_pending
 
 
+_LOCKED = (
+    select(Account)
+    .where(Account.id.in_(bindparam("wanted", expanding=True)))
+    .order_by(Account.id)
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 def _lock(account_ids: Iterable[int]) -> dict[int, Account]:
     """Their rows as they stand now, locked in the order of their ids."""
     wanted = sorted(set(account_ids))
-    rows = session().scalars(
-        select(Account)
-        .where(Account.id.in_(wanted))
-        .order_by(Account.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return {account.id: account for account in rows}
+    return {account.id: account for account in session().scalars(_LOCKED, {"wanted": wanted})}
 
 
 def _settle(key: str, to: TransferState) -> Transfer:

@@ -7,8 +7,19 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
-from sqlalchemy.orm import aliased, contains_eager, joinedload
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased, contains_eager, joinedload
 
 from manga_backend.kernel.money.chains import queries as chains
 from manga_backend.kernel.money.chains.types import Chain, Incoming, Network
@@ -38,6 +49,9 @@ AMOUNT_RESTS = timedelta(hours=24)
 LATE_WITHIN = timedelta(days=7)
 
 
+_UserId = ColumnElement[int] | InstrumentedAttribute[int]
+
+
 def get_payment(payment_id: uuid.UUID) -> Payment:
     """With its invoice, as it stands in the database now; PaymentNotFound."""
     payment = session().scalar(
@@ -51,26 +65,11 @@ def get_payment(payment_id: uuid.UUID) -> Payment:
     return payment
 
 
-def list_payments(payment_ids: Collection[uuid.UUID]) -> list[Payment]:
-    """With their invoices, as they stand in the database now."""
-    return list(
-        session().scalars(
-            select(Payment)
-            .where(Payment.id.in_(payment_ids))
-            .options(joinedload(Payment.invoice))
-            .execution_options(populate_existing=True)
-        )
-    )
-
-
-def count_approved(user_ids: Collection[int]) -> dict[int, int]:
-    """User → how many payments were approved; who has none is not there."""
-    rows = session().execute(
-        select(Payment.user_id, func.count())
-        .where(Payment.user_id.in_(user_ids), Payment.status == PaymentStatus.APPROVED)
-        .group_by(Payment.user_id)
-    )
-    return {row[0]: row[1] for row in rows}
+def list_with_purchases(payment_ids: Collection[uuid.UUID]) -> list[tuple[Payment, int]]:
+    """With their invoices, as they stand in the database now; and how many payments of the same
+    user were approved."""
+    rows = session().execute(_WITH_PURCHASES, {"payment_ids": list(payment_ids)})
+    return [(row[0], row[1]) for row in rows]
 
 
 def get_own_payment(user_id: int, payment_id: uuid.UUID) -> Payment:
@@ -131,29 +130,16 @@ def _count_where(which: ColumnElement[bool]) -> int:
     return session().scalar(select(func.count()).select_from(Payment).where(which)) or 0
 
 
-def count_submissions(user_id: int, tx_hash: str) -> int:
-    """How often this user has sent this hash, whatever became of it."""
-    return (
-        session().scalar(
-            select(func.count())
-            .select_from(Payment)
-            .where(Payment.tx_hash == tx_hash, Payment.user_id == user_id)
-        )
-        or 0
-    )
+def standing_of(user_id: int, tx_hash: str) -> RowMapping:
+    """Before a hash is taken as a payment: `is_taken` (a pending or approved payment of anyone has
+    it), `sent_before` (how often this user has sent it, whatever became of it) and `waiting` (how
+    many payments of this user wait for a decision)."""
+    return session().execute(_STANDING, {"user": user_id, "hash": tx_hash}).mappings().one()
 
 
-def is_taken(tx_hash: str) -> bool:
-    """Whether a pending or approved payment of anyone has this hash."""
-    found = session().scalar(
-        select(Payment.id).where(Payment.tx_hash == tx_hash, Payment.status.in_(LIVE))
-    )
-    return found is not None
-
-
-def count_pending() -> int:
-    """How many payments wait for a decision."""
-    return _count_where(_waits(Payment))
+def count_pending() -> ScalarSelect[int]:
+    """How many payments wait for a decision, as a piece of a statement."""
+    return select(func.count()).select_from(Payment).where(_waits(Payment)).scalar_subquery()
 
 
 def receiving_addresses() -> dict[str, str]:
@@ -187,7 +173,7 @@ def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[
     ).outerjoin(last, last.id == newest_id)
 
 
-def _count(user_id: ColumnElement[int], which: Callable[[Any], ColumnElement[bool]]) -> Any:
+def _count(user_id: _UserId, which: Callable[[Any], ColumnElement[bool]]) -> Any:
     counted = aliased(Payment)
     return (
         select(func.count())
@@ -401,3 +387,27 @@ def find_settling_payment(invoice_id: uuid.UUID) -> Payment | None:
 def own_invoices(user_id: int) -> Select[Any]:
     """A user's invoices, newest first."""
     return select(Invoice).where(Invoice.user_id == user_id).order_by(Invoice.id.desc())
+
+
+_WITH_PURCHASES = (
+    select(
+        Payment,
+        _count(Payment.user_id, lambda one: one.status == PaymentStatus.APPROVED),
+    )
+    .where(Payment.id.in_(bindparam("payment_ids", expanding=True)))
+    .options(joinedload(Payment.invoice))
+    .execution_options(populate_existing=True)
+)
+_STANDING = select(
+    exists()
+    .where(Payment.tx_hash == bindparam("hash"), Payment.status.in_(LIVE))
+    .label("is_taken"),
+    select(func.count())
+    .where(Payment.tx_hash == bindparam("hash"), Payment.user_id == bindparam("user"))
+    .scalar_subquery()
+    .label("sent_before"),
+    select(func.count())
+    .where(Payment.user_id == bindparam("user"), _waits(Payment))
+    .scalar_subquery()
+    .label("waiting"),
+)

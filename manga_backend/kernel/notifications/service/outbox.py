@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from sqlalchemy import select
 
 from manga_backend.kernel.backoffice.service import record_audit
@@ -9,12 +12,13 @@ from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.notifications.domain import plain_text
 from manga_backend.kernel.notifications.errors import NothingToRetry
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.notifications.types import Channel, Contact, Priority, Status
+from manga_backend.kernel.notifications.types import Channel, Contact, Letter, Priority, Status
 from manga_backend.kernel.telegram.service.chats import note_reachability
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Message, Reachability
 from manga_backend.kit import clock
-from manga_backend.kit.db import session
+from manga_backend.kit.db import Model, session
+from manga_backend.kit.inserts import insert_together
 from manga_backend.kit.jobs import wake
 from manga_backend.kit.settings import settings
 
@@ -35,25 +39,41 @@ def notify_chat(
     """Queue a Telegram message in the running transaction; None while the bot is off."""
     if not settings(TelegramSettings).enabled:
         return None
-    now = clock.now()
-    row = Notification(
-        channel=Channel.TELEGRAM,
-        kind=kind,
-        subject=subject,
-        user_id=user_id,
-        chat_id=chat_id,
-        language=language,
-        text=message.text,
-        buttons=message.buttons_json(),
-        priority=priority,
-        status=Status.NEW,
-        due_at=now,
-        created_at=now,
-    )
+    letter = Letter(chat_id, message, kind, subject, priority, language, user_id)
+    row = _row(letter, clock.now())
     session().add(row)
     session().flush()
     wake(DELIVER)
     return row
+
+
+def queue(letters: Iterable[Letter], *beside: Model) -> None:
+    """Queue Telegram messages in the running transaction, by one statement with other new rows that
+    they belong to; without the messages while the bot is off."""
+    now = clock.now()
+    is_on = settings(TelegramSettings).enabled
+    rows = [_row(letter, now) for letter in letters] if is_on else []
+    if beside or rows:
+        insert_together(*beside, *rows)
+    if rows:
+        wake(DELIVER)
+
+
+def _row(letter: Letter, now: datetime) -> Notification:
+    return Notification(
+        channel=Channel.TELEGRAM,
+        kind=letter.kind,
+        subject=letter.subject,
+        user_id=letter.user_id,
+        chat_id=letter.chat_id,
+        language=letter.language,
+        text=letter.message.text,
+        buttons=letter.message.buttons_json(),
+        priority=letter.priority,
+        status=Status.NEW,
+        due_at=now,
+        created_at=now,
+    )
 
 
 def notify_user(
@@ -66,32 +86,24 @@ def notify_user(
 ) -> None:
     """Tell a user in the inbox, and on Telegram where an id is known."""
     now = clock.now()
-    session().add(
-        Notification(
-            channel=Channel.IN_APP,
-            kind=kind,
-            subject=subject,
-            user_id=contact.user_id,
-            language=contact.language,
-            text=plain_text(message.text),
-            priority=priority,
-            status=Status.SENT,
-            due_at=now,
-            created_at=now,
-            sent_at=now,
-        )
+    in_app = Notification(
+        channel=Channel.IN_APP,
+        kind=kind,
+        subject=subject,
+        user_id=contact.user_id,
+        language=contact.language,
+        text=plain_text(message.text),
+        priority=priority,
+        status=Status.SENT,
+        due_at=now,
+        created_at=now,
+        sent_at=now,
     )
+    letters = []
     if contact.chat_id is not None:
-        notify_chat(
-            contact.chat_id,
-            message,
-            kind=kind,
-            subject=subject,
-            priority=priority,
-            language=contact.language,
-            user_id=contact.user_id,
-        )
-    session().flush()
+        to, whose = contact.chat_id, contact.user_id
+        letters.append(Letter(to, message, kind, subject, priority, contact.language, whose))
+    queue(letters, in_app)
 
 
 def notify_log_channel(message: Message, *, kind: str, subject: str | None = None) -> None:

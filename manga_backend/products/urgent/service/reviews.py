@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from manga_backend.kernel.approvals.service.asking import about_user, file_approval
-from manga_backend.kernel.approvals.types import Asker, Fact, Look, Question
+from manga_backend.kernel.approvals.types import Asker, Fact, Look, Question, Sight
 from manga_backend.kernel.backoffice.service import record_audit
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import find_users
@@ -103,7 +104,7 @@ class ComplaintSubject:
     """What the desk knows of complaints (approvals.types.Subject): to approve one gives the price
     of the contact back."""
 
-    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Sight]:
         """Who complains about whose order, and why; as many queries for many as for one."""
         found = queries.list_complaints([int(one) for one in subject_ids])
         orders = queries.find_orders([complaint.order_id for complaint in found])
@@ -111,12 +112,12 @@ class ComplaintSubject:
             {c.executor_id for c in found} | {order.client_id for order in orders.values()}
         )
         takes = queries.list_takes(orders)
-        looks = {}
+        sights: dict[str, Sight] = {}
         for complaint in found:
             order = orders[complaint.order_id]
             take = next(t for t in takes[order.id] if t.executor_id == complaint.executor_id)
-            looks[str(complaint.id)] = Look(_question(complaint, order, take, users))
-        return looks
+            sights[str(complaint.id)] = partial(_look, complaint, order, take, users)
+        return sights
 
     def needs_two(self, subject_id: str) -> bool:
         """Never: it is about 2 ₽."""
@@ -150,6 +151,10 @@ class ComplaintSubject:
         if not done.rowcount:  # type: ignore[attr-defined]
             raise ComplaintNotPending
         return session().get_one(Complaint, int(subject_id), populate_existing=True)
+
+
+def _look(complaint: Complaint, order: Order, take: Take, users: Mapping[int, Asker]) -> Look:
+    return Look(_question(complaint, order, take, users))
 
 
 def _question(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from manga_backend.kernel.identity.queries import get_contact
 from manga_backend.kernel.money.ledger.service import own_account, transfer, wallet_account
@@ -31,15 +31,18 @@ ABOUT = "order:"
 """With what the subjects of transfers begin, before the order's id."""
 
 
+_LOCKED = (
+    select(Order)
+    .where(Order.id == bindparam("wanted"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 def lock_order(order_id: str) -> Order:
     """The order as it stands now, held until the transaction ends: whoever changes it or its takes
     holds it first. OrderNotFound."""
-    found = session().scalar(
-        select(Order)
-        .where(Order.id == order_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    found = session().scalar(_LOCKED, {"wanted": order_id})
     if found is None:
         raise OrderNotFound
     return found

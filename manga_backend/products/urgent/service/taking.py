@@ -61,9 +61,9 @@ def _take(order: Order, executor_id: int, *, already_refunded: bool) -> None:
     order.executors_count += 1
     if order.first_taken_at is None:
         order.first_taken_at = now
-    session().flush()
     note_change(order, now)
-    executor = queries.persons([executor_id])[executor_id]
+    known = queries.persons([executor_id, order.client_id])  # who is told is at hand then
+    executor = known[executor_id]
     profile = queries.find_profile(executor_id)
     tell(
         order.client_id,

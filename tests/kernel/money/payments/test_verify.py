@@ -307,7 +307,7 @@ class TestTooLittle:
         api, reader, _tx, payment = short
         approval = approval_of(api.app, payment).id
         with at_work(api.app), in_language("en"):
-            option = PaymentSubject().look_at([str(payment)])[str(payment)].option
+            option = PaymentSubject().look_at([str(payment)])[str(payment)]().option
         assert option
 
         def press(number: int) -> None:

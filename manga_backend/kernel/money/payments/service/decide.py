@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from functools import partial
 
 from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Asker, Fact, Look, Option, Question
+from manga_backend.kernel.approvals.types import Asker, Fact, Look, Option, Question, Sight
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import find_users, get_contact
 from manga_backend.kernel.money.chains import domain as chains
@@ -58,20 +59,14 @@ VERDICTS = {
 class PaymentSubject:
     """What the desk knows of payments (approvals.types.Subject)."""
 
-    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Sight]:
         """All that an admin needs, two-manga.md "Rules"; and a shorter plan, when less than the
         price came."""
-        payments = queries.list_payments([uuid.UUID(one) for one in subject_ids])
-        user_ids = {payment.user_id for payment in payments}
-        users = find_users(user_ids)
-        approved = queries.count_approved(user_ids)
+        found = queries.list_with_purchases([uuid.UUID(one) for one in subject_ids])
+        users = find_users({payment.user_id for payment, _ in found})
         return {
-            str(payment.id): Look(
-                _question(payment, users[payment.user_id], approved.get(payment.user_id, 0)),
-                _option(payment),
-                _is_clear(payment),
-            )
-            for payment in payments
+            str(payment.id): partial(_look, payment, users[payment.user_id], approved)
+            for payment, approved in found
         }
 
     def needs_two(self, subject_id: str) -> bool:
@@ -138,6 +133,10 @@ class PaymentSubject:
             subject=f"payment:{payment.id}",
             priority=Priority.DECISION,
         )
+
+
+def _look(payment: Payment, user: Asker, approved: int) -> Look:
+    return Look(_question(payment, user, approved), _option(payment), _is_clear(payment))
 
 
 def _question(payment: Payment, user: Asker, approved: int) -> Question:

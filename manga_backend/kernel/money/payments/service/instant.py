@@ -18,9 +18,8 @@ from manga_backend.kernel.money.payments.models import Payment
 from manga_backend.kernel.money.payments.service.booking import CREDIT, book, sold
 from manga_backend.kernel.money.payments.service.steps import (
     fulfil,
+    invoice_and_payment,
     move_invoice,
-    open_invoice,
-    open_payment,
 )
 from manga_backend.kernel.money.payments.service.submit import gifts, offer_of
 from manga_backend.kernel.money.payments.types import (
@@ -121,10 +120,10 @@ def _credit(paid: Paid, gift: CreditGift) -> None:
 def _settle(user_id: int, offer: Offer, method: Method, payment_id: uuid.UUID) -> Paid:
     """Invoice, approved payment, book and fulfilment, in the running transaction."""
     actor = f"user:{user_id}"
-    invoice = open_invoice(user_id, offer, actor)
     now = clock.now()
-    payment = open_payment(
-        invoice,
+    payment = invoice_and_payment(
+        user_id,
+        offer,
         actor,
         id=payment_id,
         method=method,
@@ -134,9 +133,9 @@ def _settle(user_id: int, offer: Offer, method: Method, payment_id: uuid.UUID) -
         decided_by=actor,
         decided_by_label=get_user(user_id).label,
     )
-    move_invoice(invoice, InvoiceStatus.PAID, actor)
+    move_invoice(payment.invoice, InvoiceStatus.PAID, actor)
     book(payment)
-    fulfilled = fulfil(invoice, payment)
+    fulfilled = fulfil(payment.invoice, payment)
     publish(
         PaymentApproved(
             payment_id=payment.id,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.errors import PaymentNotPending, TooManyIntents
@@ -28,6 +29,7 @@ from manga_backend.kernel.money.payments.types import (
 )
 from manga_backend.kit import clock
 from manga_backend.kit.db import new_id, session
+from manga_backend.kit.inserts import insert_together
 from manga_backend.kit.registry import Registry
 
 MOST_OPEN_ORDERS = 5
@@ -64,6 +66,14 @@ def open_invoice(
     user_id: int, offer: Offer, actor: str, *, expires_at: datetime | None = None
 ) -> Invoice:
     """An invoice with the offer's price of this moment."""
+    invoice, step = _new_invoice(user_id, offer, actor, expires_at)
+    insert_together(invoice, step)
+    return invoice
+
+
+def _new_invoice(
+    user_id: int, offer: Offer, actor: str, expires_at: datetime | None
+) -> tuple[Invoice, InvoiceHistory]:
     now = clock.now()
     invoice = Invoice(
         id=new_id(),
@@ -79,19 +89,14 @@ def open_invoice(
         created_at=now,
         expires_at=expires_at,
     )
-    current = session()
-    current.add(invoice)
-    current.flush()
-    current.add(
-        InvoiceHistory(
-            invoice_id=invoice.id,
-            from_status=None,
-            to_status=InvoiceStatus.OPEN.value,
-            actor=actor,
-            at=now,
-        )
+    step = InvoiceHistory(
+        invoice_id=invoice.id,
+        from_status=None,
+        to_status=InvoiceStatus.OPEN.value,
+        actor=actor,
+        at=now,
     )
-    return invoice
+    return invoice, step
 
 
 def move_invoice(invoice: Invoice, to: InvoiceStatus, actor: str) -> None:
@@ -149,7 +154,7 @@ def move_payment(
     )
     if not done.rowcount:  # type: ignore[attr-defined]
         raise PaymentNotPending
-    _note_payment_step(payment.id, before, to, actor, reason)
+    insert_together(_payment_step(payment.id, before, to, actor, reason))
 
 
 def order_of(
@@ -171,13 +176,40 @@ def order_of(
     if queries.count_open_orders(user_id, method, since) >= MOST_OPEN_ORDERS:
         raise TooManyIntents
     actor = f"user:{user_id}"
-    invoice = open_invoice(user_id, offer, actor, expires_at=expires_at)
-    return open_payment(invoice, actor, method=method, verify_at=verify_at)
+    return invoice_and_payment(
+        user_id, offer, actor, expires_at=expires_at, method=method, verify_at=verify_at
+    )
 
 
 def open_payment(invoice: Invoice, actor: str, *, method: Method, **columns: Any) -> Payment:
     """A payment of the whole invoice, pending unless `columns` say otherwise. IntegrityError for a
     transaction that is another payment's."""
+    payment, step = _new_payment(invoice, actor, method, columns)
+    insert_together(payment, step)
+    set_committed_value(payment, "invoice", invoice)
+    return payment
+
+
+def invoice_and_payment(
+    user_id: int,
+    offer: Offer,
+    actor: str,
+    *,
+    method: Method,
+    expires_at: datetime | None = None,
+    **columns: Any,
+) -> Payment:
+    """`open_invoice` and `open_payment` together, by one statement."""
+    invoice, opened = _new_invoice(user_id, offer, actor, expires_at)
+    payment, begun = _new_payment(invoice, actor, method, columns)
+    insert_together(invoice, opened, payment, begun)
+    set_committed_value(payment, "invoice", invoice)
+    return payment
+
+
+def _new_payment(
+    invoice: Invoice, actor: str, method: Method, columns: dict[str, Any]
+) -> tuple[Payment, PaymentHistory]:
     values: dict[str, Any] = {
         "id": new_id(),
         "status": PaymentStatus.PENDING,
@@ -192,29 +224,22 @@ def open_payment(invoice: Invoice, actor: str, *, method: Method, **columns: Any
         currency=invoice.currency,
         **values,
     )
-    payment.invoice = invoice
-    session().add(payment)
-    session().flush()
-    _note_payment_step(payment.id, None, payment.status, actor)
-    return payment
+    return payment, _payment_step(payment.id, None, payment.status, actor)
 
 
-def _note_payment_step(
+def _payment_step(
     payment_id: uuid.UUID,
     before: PaymentStatus | None,
     to: PaymentStatus,
     actor: str,
     reason: str | None = None,
-) -> None:
-    """A history row for a step that was just taken."""
-    session().add(
-        PaymentHistory(
-            payment_id=payment_id,
-            from_status=before.value if before else None,
-            to_status=to.value,
-            actor=actor,
-            reason=reason,
-            at=clock.now(),
-        )
+) -> PaymentHistory:
+    """A history row for a step that is taken now."""
+    return PaymentHistory(
+        payment_id=payment_id,
+        from_status=before.value if before else None,
+        to_status=to.value,
+        actor=actor,
+        reason=reason,
+        at=clock.now(),
     )
-    session().flush()

@@ -12,10 +12,7 @@ from manga_backend.kernel.money.chains.types import Network, Verdict
 from manga_backend.kernel.money.payments import queries
 from manga_backend.kernel.money.payments.errors import TooManyPending, TransactionAlreadyUsed
 from manga_backend.kernel.money.payments.models import Payment
-from manga_backend.kernel.money.payments.service.steps import (
-    open_invoice,
-    open_payment,
-)
+from manga_backend.kernel.money.payments.service.steps import invoice_and_payment
 from manga_backend.kernel.money.payments.types import (
     CheaperSource,
     GiftSource,
@@ -69,18 +66,17 @@ def submit_transaction(
     offer = offer_of(plan)
     address = queries.receiving_addresses().get(chosen.value)
     stored = read_hash(chosen, tx_hash)
-    lock_user(user_id)
-    sent_before = queries.count_submissions(user_id, stored)
-    if queries.is_taken(stored) or sent_before > MAX_RESUBMISSIONS:
+    payer = lock_user(user_id)
+    standing = queries.standing_of(payer.id, stored)
+    if standing["is_taken"] or standing["sent_before"] > MAX_RESUBMISSIONS:
         raise TransactionAlreadyUsed
-    if queries.count_waiting(user_id) >= MAX_PENDING:
+    if standing["waiting"] >= MAX_PENDING:
         raise TooManyPending
-    actor = f"user:{user_id}"
-    invoice = open_invoice(user_id, offer, actor)
     try:
-        payment = open_payment(
-            invoice,
-            actor,
+        payment = invoice_and_payment(
+            payer.id,
+            offer,
+            f"user:{payer.id}",
             method=Method.CRYPTO,
             network=chosen,
             tx_hash=stored,

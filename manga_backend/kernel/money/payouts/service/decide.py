@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from functools import partial
 
 from manga_backend.kernel.approvals.service.asking import about_user
 from manga_backend.kernel.approvals.settings import ApprovalSettings
-from manga_backend.kernel.approvals.types import Asker, Fact, Look, Question
+from manga_backend.kernel.approvals.types import Asker, Fact, Look, Question, Sight
 from manga_backend.kernel.backoffice.types import Actor
 from manga_backend.kernel.identity.queries import find_users
 from manga_backend.kernel.money.ledger.queries import available_of
@@ -25,7 +26,7 @@ from manga_backend.kit.settings import settings
 class PayoutSubject:
     """What the desk knows of withdrawals (approvals.types.Subject)."""
 
-    def look_at(self, subject_ids: Collection[str]) -> dict[str, Look]:
+    def look_at(self, subject_ids: Collection[str]) -> dict[str, Sight]:
         """Who wants how much, and where to. Each one is looked at by itself."""
         payouts = queries.list_payouts([uuid.UUID(one) for one in subject_ids])
         user_ids = {payout.user_id for payout in payouts}
@@ -33,13 +34,12 @@ class PayoutSubject:
         left = available_of(user_ids)
         paid = queries.count_paid(user_ids)
         return {
-            str(payout.id): Look(
-                _question(
-                    payout,
-                    users[payout.user_id],
-                    left.get((payout.user_id, payout.currency), 0),
-                    paid.get(payout.user_id, 0),
-                )
+            str(payout.id): partial(
+                _look,
+                payout,
+                users[payout.user_id],
+                left.get((payout.user_id, payout.currency), 0),
+                paid.get(payout.user_id, 0),
             )
             for payout in payouts
         }
@@ -58,6 +58,10 @@ class PayoutSubject:
         payout = _lock(subject_id)
         payout.decided_by_label = actor.label
         move(payout, PayoutStatus.CANCELLED, actor.key, reason)
+
+
+def _look(payout: Payout, user: Asker, left: int, paid: int) -> Look:
+    return Look(_question(payout, user, left, paid))
 
 
 def _question(payout: Payout, user: Asker, left: int, paid: int) -> Question:
