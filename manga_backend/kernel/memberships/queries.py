@@ -75,12 +75,15 @@ def find_shorter_plan(wanted: Plan, came: Money) -> Plan | None:
     )
 
 
+_DEFAULT_PLAN = (
+    select(Plan).where(Plan.is_default, Plan.is_on_sale).order_by(Plan.position).limit(1)
+)
+
+
 def find_default_plan(product: str | None = None) -> Plan | None:
     """The plan that is meant when none is named, of one product or of all."""
-    statement = select(Plan).where(Plan.is_default, Plan.is_on_sale)
-    if product is not None:
-        statement = statement.where(Plan.product == product)
-    return session().scalar(statement.order_by(Plan.position).limit(1))
+    statement = _DEFAULT_PLAN if product is None else _DEFAULT_PLAN.where(Plan.product == product)
+    return session().scalar(statement)
 
 
 def find_subscription(user_id: int, product: str) -> Subscription | None:

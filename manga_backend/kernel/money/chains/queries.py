@@ -13,11 +13,14 @@ from manga_backend.kit.db import session
 from manga_backend.kit.settings import settings
 
 
+_CHANGED = select(ReceivingAddress.network, ReceivingAddress.address)
+
+
 def addresses() -> dict[Network, str]:
     """Our receiving address on each network that has one: the panel's, else the environment's."""
     found = dict(settings(ChainSettings).addresses)
-    for row in session().execute(select(ReceivingAddress.network, ReceivingAddress.address)):
-        found[row.network] = row.address
+    for network, address in session().execute(_CHANGED):
+        found[network] = address
     return {network: address for network, address in found.items() if address}
 
 
