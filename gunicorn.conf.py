@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,11 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to start with unusable settings: one message instead of one from each worker."""
-    checked = subprocess.run(
-        [sys.executable, "-c", "import wsgi"], cwd=_FOLDER, capture_output=True, text=True
-    )
-    if checked.returncode:
-        sys.stderr.write(checked.stderr)
-        sys.exit(1)
+    """Which worker says what is wrong with the settings: whoever takes the one byte (wsgi.py)."""
+    speaker, given = os.pipe()
+    os.write(given, b"!")
+    os.set_blocking(speaker, False)
+    os.environ["MANGA_SPEAKER"] = str(speaker)
     forget_dead(_metrics)
     if _core.app_env == "production" and _core.database_url.startswith("sqlite"):
         server.log.warning("SQLite in production: fine for one machine; PostgreSQL is meant")
@@ -65,7 +63,7 @@ def post_worker_init(worker: Any) -> None:
     worker.leadership = Leadership(app, app.extensions["settings"][CoreSettings])
     worker.leadership.start()
     gc.collect()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 20, 50)  # a request makes thousands of objects that die with it
     gc.freeze()  # what start-up made stays: no collection need look through it again
 
 

@@ -23,8 +23,19 @@ if __name__ == "__main__":
         [sys.executable, "-m", "gunicorn", "-c", str(folder / "gunicorn.conf.py"), "wsgi:app"],
     )
 
+
+def _speaks_for_all() -> bool:
+    """Gunicorn's workers find out at once what is wrong: one of them says it (gunicorn.conf.py)."""
+    speaker = os.environ.get("MANGA_SPEAKER")
+    try:
+        return speaker is None or bool(os.read(int(speaker), 1))
+    except OSError:  # another one has taken it
+        return False
+
+
 try:
     app = create_app()
 except SettingsError as error:
-    print(error, file=sys.stderr)  # noqa: T201
+    if _speaks_for_all():
+        print(error, file=sys.stderr)  # noqa: T201
     sys.exit(GUNICORN_APP_LOAD_ERROR)

@@ -15,10 +15,12 @@ from flask_babel import Babel
 from flask_babel.speaklater import LazyString
 from markupsafe import Markup
 from persiantools import digits
-from persiantools.jdatetime import JalaliDate, JalaliDateTime
 
+from manga_backend.kit.later import Later
 from manga_backend.kit.money import decimal_string
 from manga_backend.kit.settings import LANGUAGES, ROOT, CoreSettings, settings
+
+jdatetime = Later("persiantools.jdatetime")
 
 SOURCE_LANGUAGE = "en"
 RIGHT_TO_LEFT = frozenset({"fa", "ar"})
@@ -116,8 +118,7 @@ def local_time(moment: datetime | None, *, with_time: bool = True) -> str:
     local = moment.astimezone(settings(CoreSettings).timezone)
     shape = "%Y/%m/%d %H:%M" if with_time else "%Y/%m/%d"
     if language() == "fa":
-        jalali: Any = JalaliDateTime
-        return str(jalali(local).strftime(shape, locale="fa"))
+        return str(jdatetime.JalaliDateTime(local).strftime(shape, locale="fa"))
     written = local.strftime(shape.replace("/", "-"))
     # After Arabic letters a bare date would be laid out day first (UAX #9).
     return (
@@ -130,8 +131,7 @@ def local_time(moment: datetime | None, *, with_time: bool = True) -> str:
 def local_day(day: date) -> str:
     """A day as the reader says it, without its year: Jalali with Persian digits in Persian."""
     if language() == "fa":
-        jalali: Any = JalaliDate
-        return str(jalali(day).strftime("%m/%d", locale="fa"))
+        return str(jdatetime.JalaliDate(day).strftime("%m/%d", locale="fa"))
     return f"{day:%m-%d}"
 
 

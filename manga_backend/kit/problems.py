@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
+from collections import deque
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 import marshmallow as ma
-from flask import Response, current_app, request
+from apispec import APISpec
+from flask import Flask, Response, current_app, request
 from flask_smorest import Api as SmorestApi
+from flask_smorest import Blueprint
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -254,6 +258,34 @@ class Api(SmorestApi):
 
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def __init__(self, app: Flask) -> None:
+        self._undocumented: deque[Blueprint] = deque()
+        self._documenting = threading.RLock()
+        super().__init__(app)
+
+    def register_blueprint(self, blp: Blueprint, **options: Any) -> None:
+        """Its routes now, what the document says of them when it is first asked for: that takes as
+        long as all else in a worker's start (decision 24)."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blp.name] = self
+        self._app.register_blueprint(blp, **options)
+        self._undocumented.append(blp)
+
+    @property
+    def spec(self) -> APISpec:
+        """The API's document, complete."""
+        with self._documenting:
+            while self._undocumented:
+                blp = self._undocumented.popleft()
+                blp.register_views_in_doc(
+                    self, self._app, self._spec, name=blp.name, parameters=None
+                )
+                self._spec.tag({"name": blp.name, "description": blp.description})
+        return self._spec
+
+    @spec.setter
+    def spec(self, made: APISpec) -> None:
+        self._spec = made
 
     def _register_error_handlers(self) -> None:
         app = self._app

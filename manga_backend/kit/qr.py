@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import segno
+from manga_backend.kit.later import Later
+
+segno = Later("segno")
 
 
 def qr_of(text: str) -> str:

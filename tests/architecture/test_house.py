@@ -112,7 +112,8 @@ def test_only_settings_read_the_environment() -> None:
 
 
 def test_only_clients_use_the_network() -> None:
-    libraries = re.compile(r"^\s*(import|from) (requests|telebot|httpx|urllib\.request)", re.M)
+    names = r"(requests|telebot|httpx|urllib\.request)"
+    libraries = re.compile(rf"^\s*(import|from) {names}|(Later|import_module)\(.{names}", re.M)
     found = {
         str(path.relative_to(PACKAGE)) for path in modules() if libraries.search(path.read_text())
     }

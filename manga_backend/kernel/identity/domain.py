@@ -17,12 +17,14 @@ from urllib.parse import parse_qsl
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from Crypto.Cipher import AES
-from Crypto.Signature import eddsa
 
 from manga_backend.kernel.identity.errors import InitDataInvalid
 from manga_backend.kernel.identity.types import TelegramProfile
 from manga_backend.kit import codes
+from manga_backend.kit.later import Later
+
+AES = Later("Crypto.Cipher.AES")
+eddsa = Later("Crypto.Signature.eddsa")
 
 USERNAME = re.compile(r"[A-Za-z0-9._-]{3,32}")
 MAX_TELEGRAM_ID = 2**52
@@ -132,7 +134,8 @@ def seal(secret: str, key: str) -> str:
     """AES-256-GCM, in base64."""
     cipher = AES.new(_sealing_key(key), AES.MODE_GCM, nonce=secrets.token_bytes(_NONCE_BYTES))
     sealed, tag = cipher.encrypt_and_digest(secret.encode())
-    return base64.b64encode(cipher.nonce + tag + sealed).decode()
+    whole: bytes = cipher.nonce + tag + sealed
+    return base64.b64encode(whole).decode()
 
 
 def unseal(sealed: str, key: str) -> str:
@@ -140,7 +143,8 @@ def unseal(sealed: str, key: str) -> str:
     raw = base64.b64decode(sealed)
     nonce, tag = raw[:_NONCE_BYTES], raw[_NONCE_BYTES : _NONCE_BYTES + _TAG_BYTES]
     cipher = AES.new(_sealing_key(key), AES.MODE_GCM, nonce=nonce)
-    return cipher.decrypt_and_verify(raw[_NONCE_BYTES + _TAG_BYTES :], tag).decode()
+    opened: bytes = cipher.decrypt_and_verify(raw[_NONCE_BYTES + _TAG_BYTES :], tag)
+    return opened.decode()
 
 
 # ---- what Telegram signs ----------------------------------------------------------------------

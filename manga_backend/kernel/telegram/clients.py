@@ -10,10 +10,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
+from importlib import import_module
 from typing import Any
-
-from telebot import apihelper
-from urllib3 import encode_multipart_formdata
 
 from manga_backend.kernel.telegram.errors import (
     MessageGone,
@@ -29,6 +27,7 @@ from manga_backend.kernel.telegram.errors import (
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Menu, Reachability
 from manga_backend.kit.calls import Answer, Caller, CallFailed
+from manga_backend.kit.later import Later
 from manga_backend.kit.metrics import observe_call
 
 ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member", "pre_checkout_query"]
@@ -47,6 +46,9 @@ MAX_TITLE, MAX_DESCRIPTION = 32, 255
 ALREADY_REFUNDED = "CHARGE_ALREADY_REFUNDED"
 
 _JSON = {"Content-Type": "application/json"}
+
+apihelper = Later("telebot.apihelper")
+urllib3 = Later("urllib3")
 
 _calling = threading.local()
 """The client that calls in this thread: the library has one address and one proxy for all."""
@@ -102,8 +104,13 @@ def _send(
     return _Answer(found)
 
 
-apihelper.API_URL = "/bot{0}/{1}"
-apihelper.CUSTOM_REQUEST_SENDER = _send
+@cache
+def _library() -> Any:
+    """pyTelegramBotAPI, which is told once where its calls go."""
+    library: Any = import_module("telebot.apihelper")
+    library.API_URL = "/bot{0}/{1}"
+    library.CUSTOM_REQUEST_SENDER = _send
+    return library
 
 
 class BotClient:
@@ -155,7 +162,7 @@ class BotClient:
             "caption": caption,
             "document": (name, content, "application/octet-stream"),
         }
-        body, content_type = encode_multipart_formdata(fields)
+        body, content_type = urllib3.encode_multipart_formdata(fields)
         _calling.upload = _Upload(body, content_type)
         try:
             self._call("sendDocument", {"timeout": UPLOAD_SECONDS})
@@ -262,7 +269,7 @@ class BotClient:
         if "long_polling_timeout" in given:
             del given["timeout"]
         try:
-            return apihelper._make_request(self._token, method, method="post", params=given)
+            return _library()._make_request(self._token, method, method="post", params=given)
         except apihelper.ApiTelegramException as error:
             try:
                 found = _sorted(error)

@@ -8,7 +8,6 @@ import re
 from datetime import datetime
 
 import base58
-from Crypto.Hash import keccak
 
 from manga_backend.kernel.money.chains.types import (
     Chain,
@@ -18,7 +17,10 @@ from manga_backend.kernel.money.chains.types import (
     Transaction,
     Verdict,
 )
+from manga_backend.kit.later import Later
 from manga_backend.kit.money import EXPONENTS
+
+keccak = Later("Crypto.Hash.keccak")
 
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _EVM = re.compile(r"0[xX][0-9a-fA-F]{64}")

@@ -12,7 +12,6 @@ from manga_backend.kernel.money.chains.types import Chain, Network
 from manga_backend.kit.db import session
 from manga_backend.kit.settings import settings
 
-
 _CHANGED = select(ReceivingAddress.network, ReceivingAddress.address)
 
 
