@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from manga_backend.kit.jobs import broker
@@ -57,10 +57,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A call to this recipient, who may be called at this rate."""
+    """A call to this recipient, who may be called at this rate. `had_one`: it was granted before,
+    and went by unused; the recipient need not rest for it."""
 
     recipient: str
     narrow: Rate
+    had_one: bool = False
 
 
 class Pace(ABC):
@@ -109,13 +111,17 @@ class LocalPace(Pace):
         recipient, narrow = wanted.recipient, wanted.narrow
         slot = max(now - common.late_seconds, self._common)
         due = self._recipients.get(recipient, 0.0)
-        earliest = max(due - narrow.tolerance_seconds, self._resting.get(recipient, 0.0))
+        earliest = self._resting.get(recipient, 0.0)
+        if not wanted.had_one:
+            earliest = max(earliest, due - narrow.tolerance_seconds)
         if earliest > max(now, slot):
             return Turn(False, earliest - now, narrow=True)
         if patience is not None and slot - now > patience:
             return Turn(False, slot - now - patience)
         self._common = slot + common.interval_seconds
-        self._recipients[recipient] = max(now, slot, due) + narrow.interval_seconds
+        taken = max(now, slot)
+        rested = taken if wanted.had_one else max(taken, due)
+        self._recipients[recipient] = max(due, rested + narrow.interval_seconds)
         return Turn(True, slot - now)
 
     def rest(self, key: str | None, seconds: float) -> None:
@@ -137,7 +143,7 @@ class LocalPace(Pace):
 
 # KEYS: common, then for each call its recipient and the recipient's rest. ARGV: interval of all,
 # patience (-1: none), seconds to keep, how late a turn may be had, then for each call interval and
-# tolerance of its recipient.
+# tolerance of its recipient, and 1 when it had one before.
 # Answers for each call granted, wait in µs, narrow.
 _TAKE = """
 local t = redis.call('TIME')
@@ -153,16 +159,24 @@ local function answer(granted, wait, narrow)
   answers[#answers + 1] = narrow
 end
 for i = 1, (#KEYS - 1) / 2 do
-  local interval, tolerance = ARGV[3 + 2 * i], ARGV[4 + 2 * i]
+  local interval, tolerance = ARGV[2 + 3 * i], ARGV[3 + 3 * i]
+  local had_one = ARGV[4 + 3 * i] == '1'
   local due = tonumber(known[2 * i] or 0)
-  local earliest = math.max(due - tolerance, tonumber(known[2 * i + 1] or 0))
+  local earliest = tonumber(known[2 * i + 1] or 0)
+  if not had_one then
+    earliest = math.max(earliest, due - tolerance)
+  end
   if earliest > math.max(now, slot) then
     answer(0, earliest - now, 1)
   elseif patience >= 0 and slot - now > patience then
     answer(0, slot - now - patience, 0)
   else
     answer(1, slot - now, 0)
-    local next = string.format('%.6f', math.max(now, slot, due) + interval)
+    local rested = math.max(now, slot)
+    if not had_one then
+      rested = math.max(rested, due)
+    end
+    local next = string.format('%.6f', math.max(due, rested + interval))
     redis.call('SET', KEYS[2 * i], next, 'EX', ARGV[3])
     slot = slot + ARGV[1]
   end
@@ -199,7 +213,7 @@ class SharedPace(Pace):
         for one in wanted:
             due = f"{self._name}:{one.recipient}"
             keys += [due, f"{due}:rest"]
-            args += [one.narrow.interval_seconds, one.narrow.tolerance_seconds]
+            args += [one.narrow.interval_seconds, one.narrow.tolerance_seconds, int(one.had_one)]
         found = self._take(keys=keys, args=args)
         return [
             Turn(bool(granted), wait_us / 1_000_000, narrow=bool(of_recipient))
@@ -229,7 +243,7 @@ class AppPace(Pace):
             if turns is not None:
                 return turns
             common = common.slower(ALONE_DIVISOR)
-            wanted = [Wanted(one.recipient, one.narrow.slower(ALONE_DIVISOR)) for one in wanted]
+            wanted = [replace(one, narrow=one.narrow.slower(ALONE_DIVISOR)) for one in wanted]
         return self._alone.take_each(common, wanted, patience_seconds)
 
     def rest(self, key: str | None, seconds: float) -> None:

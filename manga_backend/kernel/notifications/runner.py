@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 """What a kill -9 may send twice, at most."""
-TURNS_AHEAD = 2 * IN_FLIGHT
 LARGEST_HAND = 400
 HAND_SECONDS = 0.25
 """How much sending is claimed ahead: little, so that what is urgent need not wait behind it."""
@@ -181,7 +180,7 @@ class _Engine:
         return None
 
     def _take_turn(self, out: Outgoing) -> Turn:
-        return self._turns.take(out, lambda: self._hand.peek(Priority.BULK, TURNS_AHEAD))
+        return self._turns.take(out, lambda most: self._hand.peek(Priority.BULK, most))
 
     def _put_off(self, out: Outgoing, wait_seconds: float) -> None:
         """This chat has to rest, with all that is in hand for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from manga_backend.kernel.notifications.settings import NotificationSettings
 from manga_backend.kernel.notifications.types import Outgoing, Priority
@@ -20,6 +20,12 @@ CAREFUL = 0.985
 """Of the common limit: arrivals bunch a little on their way, and Telegram counts arrivals."""
 LATENESS_SECONDS = 1 - CAREFUL
 """A call so much after its turn still keeps every window of a second within the limit."""
+LATE_TURN_SECONDS = LATENESS_SECONDS / 2
+"""A turn that nobody took can be had so much later: what is left of the above is the time to use
+it, without which nothing could be taken ahead where less is sent than is allowed."""
+MOST_AHEAD = 7
+FORGOTTEN_AFTER_SECONDS = 60.0
+"""Longer than any message is in hand."""
 PRIVATE_BURST = 2
 GROUP_BURST = 5
 """Within any minute a group gets the burst and what the rest of the minute allows: 20 in all."""
@@ -31,7 +37,7 @@ class Governor:
 
     def __init__(self, config: NotificationSettings, pace: Pace) -> None:
         self._pace = pace
-        self._common = Rate(1 / (config.per_second * CAREFUL), late_seconds=LATENESS_SECONDS)
+        self._common = Rate(1 / (config.per_second * CAREFUL), late_seconds=LATE_TURN_SECONDS)
         self._private = Rate(1 / config.per_chat_per_second, PRIVATE_BURST)
         burst = min(GROUP_BURST, max(1, config.per_group_per_minute // 4))
         self._group = Rate(60 / max(1, config.per_group_per_minute - burst), burst)
@@ -44,9 +50,13 @@ class Governor:
         rate = self._rate_of(chat_id)
         return self._pace.take(self._common, str(chat_id), rate, URGENT_PATIENCE_SECONDS)
 
-    def take_bulk_turns(self, chat_ids: Sequence[int]) -> list[Turn]:
-        """The same for messages of broadcasts, which leave the queue to others. Each chat once."""
-        wanted = [Wanted(str(chat_id), self._rate_of(chat_id)) for chat_id in chat_ids]
+    def take_bulk_turns(self, chats: Mapping[int, bool]) -> list[Turn]:
+        """The same for messages of broadcasts, which leave the queue to others. The chats that have
+        had a turn for this message already, which went by unused, rest no more for it."""
+        wanted = [
+            Wanted(str(chat_id), self._rate_of(chat_id), had_one=had_one)
+            for chat_id, had_one in chats.items()
+        ]
         return self._pace.take_each(self._common, wanted, BULK_PATIENCE_SECONDS)
 
     def step_seconds(self, chat_id: int) -> float:
@@ -70,33 +80,51 @@ class Governor:
 
 class TurnsAhead:
     """The turns of what one process holds: those of broadcasts are taken for several at once, and
-    kept until their moment. Thread-safe; needs an app context."""
+    kept until their moment. Thread-safe; needs an app context.
+
+    Where sending is slow, as through a proxy far away, what is taken ahead goes by unused, and
+    others could have had it: fewer are taken then, down to none.
+    """
 
     def __init__(self, governor: Governor) -> None:
         self._governor = governor
         self._lock = threading.Lock()
         self._moments: dict[int, float] = {}
+        """Of messages that had a turn, gone by or not."""
+        self._ahead = MOST_AHEAD
 
-    def take(self, out: Outgoing, next_bulk: Callable[[], Iterable[Outgoing]]) -> Turn:
-        """A turn for this message; `next_bulk` names those whose turns may be taken along."""
+    def take(self, out: Outgoing, next_bulk: Callable[[int], Iterable[Outgoing]]) -> Turn:
+        """A turn for this message; `next_bulk` names so many whose turns may be taken along."""
         if out.priority < Priority.BULK:
             return self._governor.take_turn(out.chat_id)
         with self._lock:
             now = time.monotonic()
             oldest = now - LATENESS_SECONDS
-            moment = self._moments.pop(out.id, oldest - 1)
-            if moment >= oldest:
+            moment = self._moments.get(out.id)
+            if moment is not None and moment >= oldest:
+                del self._moments[out.id]
                 return Turn(True, moment - now)
-            self._moments = {key: at for key, at in self._moments.items() if at >= oldest}
+            self._ahead = self._ahead // 2 if moment else min(self._ahead + 1, MOST_AHEAD)
             group = {out.chat_id: out}
-            for other in next_bulk():
-                if other.id not in self._moments:
+            for other in next_bulk(self._ahead):
+                if self._moments.get(other.id, 0.0) < oldest:
                     group.setdefault(other.chat_id, other)
-            turns = self._governor.take_bulk_turns(list(group))
-            for other, turn in zip(group.values(), turns, strict=True):
-                if turn.granted and other is not out:
-                    self._moments[other.id] = now + turn.wait_seconds
+            had_one = {chat_id: one.id in self._moments for chat_id, one in group.items()}
+            turns = self._governor.take_bulk_turns(had_one)
+            for one, turn in zip(group.values(), turns, strict=True):
+                if turn.granted:
+                    self._moments[one.id] = now + turn.wait_seconds
+            if turns[0].granted:
+                del self._moments[out.id]
+            self._forget(now - FORGOTTEN_AFTER_SECONDS)
             return turns[0]
+
+    def _forget(self, before: float) -> None:
+        """What was given back, or left by somebody else."""
+        while self._moments and (first := next(iter(self._moments))) is not None:
+            if self._moments[first] >= before:
+                break
+            del self._moments[first]
 
 
 def governor() -> Governor:
