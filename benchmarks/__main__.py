@@ -13,6 +13,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks import load
 from benchmarks.asking import PATHS, requests_of
@@ -26,13 +27,14 @@ from tools.services import PostgresServer, RedisServer
 
 CONNECTIONS = 16
 LOGINS_AT_ONCE = 4
-DRAIN, MESSAGES, MESSAGE_ROUNDS = "drain", 3000, 3
+SENDING, MESSAGES, MESSAGE_ROUNDS = ("drain", "broadcast"), 3000, 3
 PAYMENT_KEY = secrets.token_hex(32)
 DATABASE = {"shared_buffers": "1GB", "max_connections": "300"}
 WARM_SECONDS = 3.0
 FIRST_WARM, WARM = 2500, 200
 """Requests before the first round, and before each other one."""
-Starts = dict[str, float]
+Ends = dict[str, dict[str, Any]]
+"""How long each server took to start, and what its processes hold in memory in the end."""
 MOST_PER_SECOND = 6000
 """More than anything here answers on two cores."""
 
@@ -66,7 +68,7 @@ def measure(
     )
 
 
-def compare(options: argparse.Namespace, users: int, folder: Path) -> tuple[list[Row], Starts]:
+def compare(options: argparse.Namespace, users: int, folder: Path) -> tuple[list[Row], Ends]:
     """Seed `users`, start all servers, and ask them in turns: on each path one after the other, so
     that whatever else the machine does meets all of them."""
     rows: list[Row] = []
@@ -79,19 +81,20 @@ def compare(options: argparse.Namespace, users: int, folder: Path) -> tuple[list
         ours = settings_of_ours(folder, dsn, redis.url(), bot.url)
         seeded = seed(ours, users)
         print(f"seeded {users:,} users in {seeded.seconds:.0f} s", flush=True)
-        starts = {}
+        ends: Ends = {}
         if set(options.only) & set(PATHS):
-            starts, rows = in_turns(options, kinds(ours, dsn), seeded, users, folder)
+            ends, rows = in_turns(options, kinds(ours, dsn), seeded, users, folder)
         for number in range(MESSAGE_ROUNDS):
-            if DRAIN in options.only:
-                rows.append(drain(ours, users, number))
-    return rows, starts
+            for what in SENDING:
+                if what in options.only:
+                    rows.append(send(what, ours, users, number))
+    return rows, ends
 
 
 def in_turns(
     options: argparse.Namespace, known: list[Kind], seeded: Seeded, users: int, folder: Path
-) -> tuple[Starts, list[Row]]:
-    """All servers, on each path one after the other; how long each took to start."""
+) -> tuple[Ends, list[Row]]:
+    """All servers, on each path one after the other."""
     rows: list[Row] = []
     with ExitStack() as stack:
         servers = []
@@ -106,14 +109,21 @@ def in_turns(
                     if path in server.kind.paths & set(options.only):
                         rows.append(measure(server, path, seeded, users, number, options.seconds))
             print(f"round {number + 1} of {options.rounds}", flush=True)
-    return {server.kind.name: server.start_seconds for server in servers}, rows
+        ends = {
+            server.kind.name: {
+                "ready_after_seconds": round(server.start_seconds, 2),
+                "processes_mb": server.memory(),
+            }
+            for server in servers
+        }
+    return ends, rows
 
 
-def drain(ours: dict[str, str], users: int, number: int) -> Row:
+def send(what: str, ours: dict[str, str], users: int, number: int) -> Row:
     """Messages in place of requests; Telegram's limit is lifted, or it would be the measure."""
     count = min(MESSAGES, users // 2)
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sending", str(count)],
+        [sys.executable, "-m", "benchmarks.sending", what, str(count)],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **ours, "TELEGRAM_MAX_PER_SECOND": "100000"},
         stdout=subprocess.PIPE,
@@ -123,7 +133,7 @@ def drain(ours: dict[str, str], users: int, number: int) -> Row:
     found = json.loads(done.stdout.splitlines()[-1])
     sent, seconds = found["sent"], found["seconds"]
     used = 1e6 * found["cpu_seconds"] / max(sent, 1)
-    return Row(OURS, DRAIN, users, number, sent, count - sent, used, sent / seconds, 0, 0, 0)
+    return Row(OURS, what, users, number, sent, count - sent, used, sent / seconds, 0, 0, 0)
 
 
 def settings_of_ours(folder: Path, dsn: str, redis_url: str, bot_url: str) -> dict[str, str]:
@@ -156,23 +166,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument(
-        "--only", nargs="+", choices=(*PATHS, DRAIN), default=(*PATHS, DRAIN), help="paths"
+        "--only", nargs="+", choices=(*PATHS, *SENDING), default=(*PATHS, *SENDING), help="paths"
     )
     parser.add_argument("--servers", nargs="+", help="names, as in the table")
     parser.add_argument("--growth", action="store_true", help="1,000, 100,000 and 1,000,000 users")
     options = parser.parse_args()
     sizes = [1_000, 100_000, 1_000_000] if options.growth else options.users
     rows: list[Row] = []
-    starts: dict[int, Starts] = {}
+    ends: dict[int, Ends] = {}
     for users in sizes:
         with tempfile.TemporaryDirectory(prefix="manga-bench-") as folder:
-            found, starts[users] = compare(options, users, Path(folder))
+            found, ends[users] = compare(options, users, Path(folder))
             rows += found
     print(table(lines(rows)))
     if len(sizes) > 1:
         print(growth(lines(rows)))
-    for name, seconds in starts[sizes[-1]].items():
-        print(f"{name}: answers {seconds:.2f} s after its start")
+    for name, end in ends[sizes[-1]].items():
+        held = ", ".join(f"{rss} ({pss})" for rss, pss in end["processes_mb"])
+        print(f"{name}: answers {end['ready_after_seconds']} s after its start;", end=" ")
+        print(f"its processes hold {held} MB resident (proportional)")
     about = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -180,7 +192,7 @@ def main() -> None:
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": CONNECTIONS,
-        "ready_after_seconds": starts,
+        "servers": ends,
     }
     write(rows, ROOT / "benchmarks" / "results", about)
 

@@ -108,6 +108,12 @@ class Running:
         """Resident memory of the largest process."""
         return max(resident_of(pid) for pid in self.processes()) / 2**20
 
+    def memory(self) -> list[tuple[int, int]]:
+        """Resident and proportional MB (what is shared is divided) of each process, largest first:
+        the workers, and what started them."""
+        found = ((resident_of(pid), proportional_of(pid)) for pid in self.processes())
+        return sorted(((rss >> 20, pss >> 20) for rss, pss in found), reverse=True)
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -132,6 +138,15 @@ def resident_of(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def proportional_of(pid: int) -> int:
+    """Bytes: PSS of /proc/PID/smaps_rollup."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
 
 
 @contextmanager
