@@ -21,6 +21,7 @@ ACTIVE = 1000
 ADMINS = 50
 MOST_NAMES = 20_000
 ORDERS = 20_000
+"""Open ones; and one for each user that is past."""
 USERS = """
 INSERT INTO users (public_id, username, username_key, password_hash, telegram_id, role, created_at,
                    telegram_verified_at)
@@ -52,6 +53,15 @@ AROUND = (
               'City ' || n % 50, 'city ' || n % 50, '@client' || n, 'active', 0,
               now() - interval '1 second' * (n % 600), now() + interval '50 minutes', now()
        FROM generate_series(1, :orders) n""",
+    """INSERT INTO urgent_orders (id, client_id, category, category_key, description, city,
+                                  city_key, contact, status, executors_count, created_at,
+                                  expires_at, changed_at)
+       SELECT 'past' || lpad(CAST(n AS text), 8, '0'), n, 'Plumbing', 'plumbing',
+              'The tap has burst, please come now',
+              'City ' || n % 50, 'city ' || n % 50, '@client' || n, 'expired', 0,
+              now() - interval '2 hours' - interval '20 seconds' * n,
+              now() - interval '1 hour' - interval '20 seconds' * n, now() - interval '1 hour'
+       FROM generate_series(1, :count) n""",
     r"""INSERT INTO ledger_accounts (code, kind, currency, user_id, debits_posted, credits_posted,
                                     debits_pending, credits_pending, created_at)
        SELECT format('wallet\:%s\:RUB', id), 'wallet', 'RUB', id, 0, 100000000, 0, 0, now()

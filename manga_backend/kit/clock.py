@@ -14,7 +14,9 @@ def now() -> datetime:
 
 def isoformat(moment: datetime) -> str:
     """`2026-11-21T09:30:00Z`: ISO 8601 in UTC with `Z`, fractions only when there are any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 LARGEST_DRIFT_SECONDS = 5.0

@@ -35,8 +35,13 @@ auth = Blueprint(
 )
 
 
+def _authorization() -> str:
+    """The header as WSGI has it (PEP 3333): each request is asked for it several times."""
+    return str(request.environ.get("HTTP_AUTHORIZATION", ""))
+
+
 def _bearer() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = _authorization().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.TokenMissing
     return token.strip()
@@ -44,13 +49,14 @@ def _bearer() -> str:
 
 def _once(slot: str, verify: Callable[[], T]) -> T:
     """What this request's credential says, verified once however often it is asked for."""
-    found = request.environ.get(slot)
+    environ = request.environ
+    found = environ.get(slot)
     if found is None:
         try:
             found = verify()
         except DomainError as refusal:
             found = refusal
-        request.environ[slot] = found
+        environ[slot] = found
     if isinstance(found, DomainError):
         raise found
     verified: T = found
@@ -69,7 +75,7 @@ def _profile() -> TelegramProfile:
 
 def _is_init_data() -> bool:
     """Our tokens have no such character in them."""
-    return "=" in request.headers.get("Authorization", "") and webapp.product_of_init_data() != ""
+    return "=" in _authorization() and webapp.product_of_init_data() != ""
 
 
 def authenticate(widen: Widen | None, *, init_data: bool) -> Principal:
@@ -82,7 +88,7 @@ def authenticate(widen: Widen | None, *, init_data: bool) -> Principal:
 def caller_key() -> str | None:
     """Whom the default rate limit counts: the user of a valid token or initData, the panel session
     of a signed cookie, else nobody in particular."""
-    if "Authorization" not in request.headers:
+    if "HTTP_AUTHORIZATION" not in request.environ:
         panel_session = session.get(PANEL_SESSION)
         return f"panel:{panel_session}" if panel_session else None
     try:

@@ -24,7 +24,7 @@ user = Blueprint(
 @user.response(200, schemas.StatusSchema)
 def read_status() -> Any:
     """Subscription, days remaining, purchases and waiting payments."""
-    return schemas.as_status(principal().row, clock.now())
+    return jsonify(schemas.as_status(principal().row, clock.now()))
 
 
 @user.route("/access")

@@ -10,6 +10,7 @@ import marshmallow as ma
 from marshmallow import validate
 
 from manga_backend.kernel.memberships.domain import days_remaining
+from manga_backend.kit.clock import isoformat
 from manga_backend.kit.http import Moment, Schema
 
 
@@ -69,22 +70,23 @@ class SignedFolderSchema(Schema):
 
 
 def as_status(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
-    """The caller's row in the shape of two-manga.md."""
-    expires_at = row["expires_at"]
+    """The caller's row in the shape of two-manga.md, ready for JSON: StatusSchema documents it and
+    tests hold it to that, while each page of the site asks for it (decision 22)."""
+    started_at, expires_at = row["started_at"], row["expires_at"]
     last = None
     if row["last_payment_id"] is not None:
         last = {
-            "id": row["last_payment_id"],
+            "id": str(row["last_payment_id"]),
             "status": row["last_payment_status"].value,
-            "submitted_at": row["last_payment_submitted_at"],
+            "submitted_at": isoformat(row["last_payment_submitted_at"]),
         }
     return {
         "username": row["username"],
         "subscription": {
             "active": expires_at is not None and expires_at > now,
             "plan": row["plan_code"],
-            "started_at": row["started_at"],
-            "expires_at": expires_at,
+            "started_at": isoformat(started_at) if started_at else None,
+            "expires_at": isoformat(expires_at) if expires_at else None,
             "days_remaining": days_remaining(expires_at, now),
         },
         "purchases_count": row["purchases_count"],

@@ -17,6 +17,7 @@ from manga_backend.kernel.identity.service.sessions import open_session
 from manga_backend.kernel.identity.service.tokens import issue_tokens
 from manga_backend.kernel.identity.types import Device, Role
 from manga_backend.kit import clock
+from manga_backend.products.manga.schemas import StatusSchema
 from tests.conftest import Deployment
 from tests.kernel.factories import (
     at_work,
@@ -86,6 +87,17 @@ class TestStatus:
         )
         assert (found["purchases_count"], found["pending_payments"]) == (1, 1)
         assert found["unread_notifications"] == 2
+
+    @pytest.mark.parametrize("paid", [False, True])
+    def test_is_what_its_schema_documents(self, api: Api, paid: bool) -> None:
+        """The answer is written without the schema (decision 22)."""
+        reader = make_reader(api)
+        if paid:
+            subscribe(api, reader)
+        answer, schema = reader.status(), StatusSchema()
+        assert answer.keys() == schema.fields.keys()
+        read = schema.load(answer)  # strict: nothing unknown, nothing missing, each of its kind
+        assert schema.dump(read) == answer
 
     def test_knows_nothing_of_others(self, api: Api) -> None:
         other, reader = make_reader(api), make_reader(api)
