@@ -121,6 +121,7 @@ class BotClient:
         self.address = config.api_url
         self.proxy = config.proxy
         self.authorities = config.authorities
+        self._library = _library()  # now: no call that was given its turn may wait for an import
 
     def get_me(self) -> dict[str, Any]:
         """The bot itself."""
@@ -269,7 +270,7 @@ class BotClient:
         if "long_polling_timeout" in given:
             del given["timeout"]
         try:
-            return _library()._make_request(self._token, method, method="post", params=given)
+            return self._library._make_request(self._token, method, method="post", params=given)
         except apihelper.ApiTelegramException as error:
             try:
                 found = _sorted(error)
