@@ -44,6 +44,8 @@ def measure(
 ) -> Row:
     """One path of a running server, after a moment to warm up."""
     make = requests_of(path, seeded, PAYMENT_KEY)
+    if path == "payment":
+        seeded.decide_all()
     connections = LOGINS_AT_ONCE if path == "login" else CONNECTIONS
     warm = FIRST_WARM if number == 0 else WARM
     load.run(server.port, make, connections=connections, seconds=WARM_SECONDS, most=warm)

@@ -180,7 +180,7 @@ def _with_ours(headers: list[tuple[str, str]], environ: dict[str, Any]) -> list[
     if environ["wsgi.url_scheme"] == "https":
         ours.append(("Strict-Transport-Security", HSTS))
     said = any(name == "Cache-Control" for name, _ in headers)
-    if not said and not environ["PATH_INFO"].startswith("/static/"):
+    if not said and not environ.get("PATH_INFO", "").startswith("/static/"):
         ours.append(("Cache-Control", "no-store"))
     return ours
 

@@ -71,10 +71,11 @@ def insert_together(*rows: Model) -> None:
 
     Rows whose key is known here (a UUID) then belong to the session as if they had been added;
     those that the database numbers do not: whoever wants one reads it. IntegrityError as from a
-    flush.
+    flush; what waits to be flushed is written before.
     """
     apart = [_taken_apart(row) for row in rows]
     current = session()
+    current.flush()
     if current.get_bind().dialect.name == "postgresql":
         together = groupby(apart, key=itemgetter(0))
         _run([(*shape, [values for _, values in group]) for shape, group in together])

@@ -276,11 +276,12 @@ class Api(SmorestApi):
         """The API's document, complete."""
         with self._documenting:
             while self._undocumented:
-                blp = self._undocumented.popleft()
+                blp = self._undocumented[0]
                 blp.register_views_in_doc(
                     self, self._app, self._spec, name=blp.name, parameters=None
                 )
                 self._spec.tag({"name": blp.name, "description": blp.description})
+                self._undocumented.popleft()  # not before: an incomplete document is a fault
         return self._spec
 
     @spec.setter

@@ -67,6 +67,7 @@ def file_approval(kind: str, subject_id: str) -> Approval:
 
     One question per (kind, subject): filing it twice violates a unique constraint.
     """
+    session().flush()  # what is asked about is read as it stands in the database
     approval = Approval(
         id=new_id(), kind=kind, subject_id=subject_id, state=State.PENDING, created_at=clock.now()
     )

@@ -32,6 +32,7 @@ from manga_backend.kit import clock
 from manga_backend.kit.db import insert_or, session
 from manga_backend.kit.i18n import render
 from manga_backend.kit.money import EXPONENTS
+from manga_backend.kit.problems import DomainError
 from manga_backend.kit.registry import Registry
 
 styles: Registry[WalletStyle] = Registry("ledger.styles")
@@ -111,29 +112,37 @@ def _book(moves: Sequence[Move], state: TransferState) -> list[Transfer]:
         account for m in moves for account in (m.debit_account_id, m.credit_account_id)
     )
     known = queries.find_transfers([move.key for move in moves])
-    booked = []
-    for move in moves:
-        before = known.get(move.key)
-        if before is not None:
-            _check_same(before, move)
-            booked.append(before)
-            continue
-        debited, credited = accounts[move.debit_account_id], accounts[move.credit_account_id]
-        if debited.kind is AccountKind.WALLET and _available(debited) < move.amount:
-            raise NotEnoughMoney
-        if state is TransferState.POSTED:
-            debited.debits_posted += move.amount
-            credited.credits_posted += move.amount
-        else:
-            debited.debits_pending += move.amount
-            credited.credits_pending += move.amount
-        row = _new(move, state)
-        row.debit_after, row.credit_after = _left(debited), _left(credited)
-        known[move.key] = row
-        booked.append(row)
-        session().add(row)
+    new = []
+    try:
+        for move in moves:
+            before = known.get(move.key)
+            if before is not None:
+                _check_same(before, move)
+            else:
+                known[move.key] = _moved(move, state, accounts)
+                new.append(known[move.key])
+    except DomainError:
+        for account in accounts.values():
+            session().expire(account)  # nothing is flushed of what was added up, whoever goes on
+        raise
+    session().add_all(new)
     session().flush()
-    return booked
+    return [known[move.key] for move in moves]
+
+
+def _moved(move: Move, state: TransferState, accounts: dict[int, Account]) -> Transfer:
+    debited, credited = accounts[move.debit_account_id], accounts[move.credit_account_id]
+    if debited.kind is AccountKind.WALLET and _available(debited) < move.amount:
+        raise NotEnoughMoney
+    if state is TransferState.POSTED:
+        debited.debits_posted += move.amount
+        credited.credits_posted += move.amount
+    else:
+        debited.debits_pending += move.amount
+        credited.credits_pending += move.amount
+    row = _new(move, state)
+    row.debit_after, row.credit_after = _left(debited), _left(credited)
+    return row
 
 
 def _left(account: Account) -> int | None:

@@ -117,6 +117,16 @@ class TestTransfer:
         assert wallet(app, user).balance == 5
         assert [t.key for t in rows(app, Transfer)] == [f"fill:{user}:USDT:5"]
 
+    def test_whoever_goes_on_after_a_refusal_leaves_a_whole_book(self, app: App) -> None:
+        user = make_user(app)
+        fill(app, user, 5)
+        with at_work(app):
+            with suppress(NotEnoughMoney):
+                service.transfer([sale(user, 3, "a"), sale(user, 3, "b")])
+            service.transfer([sale(user, 4, "c")])
+        assert wallet(app, user).balance == 1
+        assert proof(app).holds
+
     def test_wallets_of_two_currencies_do_not_mix(self, app: App) -> None:
         user = make_user(app)
         fill(app, user, 500, "RUB")
