@@ -44,11 +44,12 @@ def measure(
 ) -> Row:
     """One path of a running server, after a moment to warm up."""
     make = requests_of(path, seeded, PAYMENT_KEY)
-    if path == "payment":
-        seeded.decide_all()
+    freshen = seeded.decide_all if path == "payment" else lambda: None
+    freshen()
     connections = LOGINS_AT_ONCE if path == "login" else CONNECTIONS
     warm = FIRST_WARM if number == 0 else WARM
     load.run(server.port, make, connections=connections, seconds=WARM_SECONDS, most=warm)
+    freshen()
     before = server.cpu_seconds()
     most = int(seconds * MOST_PER_SECOND)
     found = load.run(server.port, make, connections=connections, seconds=seconds, most=most)
