@@ -63,7 +63,8 @@ def main() -> int:
 
     values = environment()
     children = Children()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored in who starts us with &
+        signal.signal(stop, _interrupt)
     try:
         core: CoreSettings = read_settings(values)[CoreSettings]
         _check_free(core.bind)
