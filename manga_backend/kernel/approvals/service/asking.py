@@ -169,15 +169,12 @@ def look_at(approvals: Sequence[Approval]) -> dict[uuid.UUID, Sight]:
         of_kind = {one.subject_id: one for one in approvals if one.kind == kind}
         for subject_id, sight in subjects[kind].look_at(of_kind).items():
             approval = of_kind[subject_id]
-            found[approval.id] = partial(_seen_with_first, approval, sight)
+            found[approval.id] = partial(_with_first, approval, sight)
     return found
 
 
-def _seen_with_first(approval: Approval, sight: Sight) -> Look:
-    return _with_first(approval, sight())
-
-
-def _with_first(approval: Approval, seen: Look) -> Look:
+def _with_first(approval: Approval, sight: Sight) -> Look:
+    seen = sight()
     if approval.first_by_label is None or approval.state is not State.PENDING:
         return seen
     words = gettext("✅ %(name)s; another admin must approve as well", name=approval.first_by_label)

@@ -121,9 +121,7 @@ class TurnsAhead:
 
     def _forget(self, before: float) -> None:
         """What was given back, or left by somebody else."""
-        while self._moments and (first := next(iter(self._moments))) is not None:
-            if self._moments[first] >= before:
-                break
+        while self._moments and self._moments[first := next(iter(self._moments))] < before:
             del self._moments[first]
 
 
