@@ -72,6 +72,7 @@ class _Care:
         self._stop = stop
         self._failures = 0
         self._problem: str | None = None
+        self._noted: str | None = None
         self._noted_at = -NOTE_SECONDS
         self._username: str | None = None
         self._menu_at: float | None = 0.0
@@ -175,17 +176,20 @@ class _Care:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
     def _note(self, words: str | None, kind: str | None = None) -> None:
-        """Log a problem when it begins and when it ends; store it for the readiness check."""
-        changed = kind != self._problem
-        if not changed and (words or time.monotonic() - self._noted_at < NOTE_SECONDS):
+        """Log a problem when it begins and when it ends; store it for the readiness check, in the
+        next turn if the database takes nothing now."""
+        if kind != self._problem:
+            self._problem = kind
+            if words:
+                log.error("Telegram: %s", words)
+            else:
+                log.info("Telegram answers again")
+        lately = time.monotonic() - self._noted_at < NOTE_SECONDS
+        if kind == self._noted and (words or lately):
             return
-        if changed and words:
-            log.error("Telegram: %s", words)
-        elif changed:
-            log.info("Telegram answers again")
-        self._problem, self._noted_at = kind, time.monotonic()
         with self._app.app_context(), transaction():
             returned = poller.note_poller(problem=words, bot_username=self._username)
+        self._noted, self._noted_at = kind, time.monotonic()
         if returned is not None:
             self._tell(returned)
 

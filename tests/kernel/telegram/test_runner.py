@@ -403,3 +403,23 @@ class TestDatabaseAway:
             eventually(lambda: replied(pg_app) == [chat])
         finally:
             event.remove(engine, "before_cursor_execute", fail)
+
+    def test_lasts_while_only_reads_succeed(self, pg_app: App, telegram: BotApiStandIn) -> None:
+        """Else a full disk is away and back again with every note that is due."""
+        loop = Poller(pg_app, client_of(pg_app, telegram), Stop())
+
+        def fail(_: object, __: object, statement: str, *___: object) -> None:
+            if statement.startswith("INSERT INTO telegram_poller"):
+                raise OperationalError(statement, {}, Exception("disk full"))
+
+        with pg_app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", fail)
+        try:
+            for _ in range(3):
+                with pytest.raises(OperationalError):
+                    loop.turn(0)
+        finally:
+            event.remove(engine, "before_cursor_execute", fail)
+        loop.turn(0)
+        assert readiness(pg_app)["ok"]
