@@ -29,11 +29,13 @@ LOOK_SECONDS = 5.0
 LARGEST_LAG_SECONDS = 10.0
 _NEAR = "kit.replica"
 
-# Without a receiver the copy no longer follows, though all that it has is applied.
+# Without a receiver the copy no longer follows, though all that it has is applied. After a restart
+# it counts what it receives from the start of a segment, until the primary writes something new:
+# then more is applied than received.
 _LAG = text(
     "SELECT pg_is_in_recovery() AS follows,"
     " EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS receives,"
-    " CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0"
+    " CASE WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0"
     " ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END AS lag"
 )
 

@@ -33,6 +33,7 @@ from manga_backend.kernel.money.ledger.types import AccountKind, Move, TransferK
 from manga_backend.kit.app import App
 from manga_backend.kit.db import in_transaction, one_snapshot, transaction
 from manga_backend.kit.settings import ROOT
+from tests.deployment.processes import eventually
 from tests.kernel.factories import make_user
 
 CURRENCY = "USDT"
@@ -166,6 +167,7 @@ class Bank:
     def run(self, seconds: float, kill_every: float) -> None:
         for _ in range(PROCESSES):
             self.hire()
+        eventually(lambda: any(self.acknowledged()), within=60)  # before that there is no work
         ends_at = time.monotonic() + seconds
         while (left := ends_at - time.monotonic()) > 0:
             time.sleep(min(kill_every, left))
