@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from benchmarks import load
 from benchmarks.asking import PATHS, requests_of
 from benchmarks.report import Row, growth, lines, table, write
 from benchmarks.seed import Seeded, seed
-from benchmarks.servers import OURS, Kind, Running, kinds, running
+from benchmarks.servers import OURS, Running, kinds, running
 from manga_backend.kit.metrics_folder import FOLDER
 from manga_backend.kit.settings import ROOT
 from tests.standins.telegram import BotApiStandIn
@@ -29,7 +30,7 @@ CONNECTIONS = 16
 LOGINS_AT_ONCE = 4
 SENDING, MESSAGES, MESSAGE_ROUNDS = ("drain", "broadcast"), 3000, 3
 PAYMENT_KEY = secrets.token_hex(32)
-DATABASE = {"shared_buffers": "1GB", "max_connections": "300"}
+DATABASE = {"shared_buffers": "1GB", "max_connections": "600"}
 WARM_SECONDS = 3.0
 FIRST_WARM, WARM = 2500, 200
 """Requests before the first round, and before each other one."""
@@ -39,12 +40,20 @@ MOST_PER_SECOND = 6000
 """More than anything here answers on two cores."""
 
 
-def measure(
-    server: Running, path: str, seeded: Seeded, users: int, number: int, seconds: float
-) -> Row:
+@dataclass
+class Place:
+    """A database of one size, and the servers on it."""
+
+    users: int
+    ours: dict[str, str]
+    seeded: Seeded
+    servers: list[Running]
+
+
+def measure(server: Running, path: str, place: Place, number: int, seconds: float) -> Row:
     """One path of a running server, after a moment to warm up."""
-    make = requests_of(path, seeded, PAYMENT_KEY)
-    freshen = seeded.decide_all if path == "payment" else lambda: None
+    make = requests_of(path, place.seeded, PAYMENT_KEY)
+    freshen = place.seeded.decide_all if path == "payment" else lambda: None
     freshen()
     connections = LOGINS_AT_ONCE if path == "login" else CONNECTIONS
     warm = FIRST_WARM if number == 0 else WARM
@@ -59,7 +68,7 @@ def measure(
     return Row(
         server.kind.name,
         path,
-        users,
+        place.users,
         number,
         found.count,
         sum(count for status, count in found.statuses.items() if status >= 400),
@@ -71,64 +80,76 @@ def measure(
     )
 
 
-def compare(options: argparse.Namespace, users: int, folder: Path) -> tuple[list[Row], Ends]:
-    """Seed `users`, start all servers, and ask them in turns: on each path one after the other, so
-    that whatever else the machine does meets all of them."""
-    rows: list[Row] = []
-    with (
-        PostgresServer(durable=True, settings=DATABASE) as postgres,
-        RedisServer() as redis,
-        BotApiStandIn(open_chats=True) as bot,
-    ):
-        dsn = postgres.create_database("bench")
-        ours = settings_of_ours(folder, dsn, redis.url(), bot.url)
-        seeded = seed(ours, users)
-        print(f"seeded {users:,} users in {seeded.seconds:.0f} s", flush=True)
-        ends: Ends = {}
+def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[int, Ends]]:
+    """Seed each size, start all servers, and ask them in turns: on each path one after the other,
+    on each size, so that whatever else the machine does meets all of them."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(PostgresServer(durable=True, settings=DATABASE))
+        redis = stack.enter_context(RedisServer())
+        places = []
+        for number, users in enumerate(options.users):
+            bot = stack.enter_context(BotApiStandIn(open_chats=True))
+            dsn = postgres.create_database(f"bench{users}")
+            (own := folder / str(users)).mkdir()
+            ours = settings_of_ours(own, dsn, redis.url(number), bot.url)
+            seeded = seed(ours, users)
+            print(f"seeded {users:,} users in {seeded.seconds:.0f} s", flush=True)
+            places.append(Place(users, ours, seeded, []))
+        rows: list[Row] = []
+        ends: dict[int, Ends] = {}
         if set(options.only) & set(PATHS):
-            ends, rows = in_turns(options, kinds(ours, dsn), seeded, users, folder)
+            with ExitStack() as up:
+                for place in places:
+                    start_all(options, place, folder / str(place.users), up)
+                rows += in_turns(options, places)
+                ends = {place.users: ends_of(place) for place in places}
         for number in range(MESSAGE_ROUNDS):
             for what in SENDING:
                 if what in options.only:
-                    rows.append(send(what, ours, users, number))
+                    rows += [send(what, place, number) for place in places]
     return rows, ends
 
 
-def in_turns(
-    options: argparse.Namespace, known: list[Kind], seeded: Seeded, users: int, folder: Path
-) -> tuple[Ends, list[Row]]:
-    """All servers, on each path one after the other."""
+def start_all(options: argparse.Namespace, place: Place, folder: Path, up: ExitStack) -> None:
+    """The servers that were asked for."""
+    for kind in kinds(place.ours):
+        if not options.servers or kind.name in options.servers:
+            log = folder / f"{kind.name.replace(' ', '-')}.log"
+            place.servers.append(up.enter_context(running(kind, log)))
+
+
+def in_turns(options: argparse.Namespace, places: list[Place]) -> list[Row]:
+    """All servers of all sizes, on each path one after the other."""
     rows: list[Row] = []
-    with ExitStack() as stack:
-        servers = []
-        for kind in known:
-            if not options.servers or kind.name in options.servers:
-                log = folder / f"{kind.name.replace(' ', '-')}.log"
-                servers.append(stack.enter_context(running(kind, log)))
-        time.sleep(2)
-        for number in range(options.rounds):
-            for path in PATHS:
-                for server in servers:
+    time.sleep(2)
+    for number in range(options.rounds):
+        for path in PATHS:
+            for place in places:
+                for server in place.servers:
                     if path in server.kind.paths & set(options.only):
-                        rows.append(measure(server, path, seeded, users, number, options.seconds))
-            print(f"round {number + 1} of {options.rounds}", flush=True)
-        ends = {
-            server.kind.name: {
-                "ready_after_seconds": round(server.start_seconds, 2),
-                "processes_mb": server.memory(),
-            }
-            for server in servers
+                        rows.append(measure(server, path, place, number, options.seconds))
+        print(f"round {number + 1} of {options.rounds}", flush=True)
+    return rows
+
+
+def ends_of(place: Place) -> Ends:
+    """Of each server."""
+    return {
+        server.kind.name: {
+            "ready_after_seconds": round(server.start_seconds, 2),
+            "processes_mb": server.memory(),
         }
-    return ends, rows
+        for server in place.servers
+    }
 
 
-def send(what: str, ours: dict[str, str], users: int, number: int) -> Row:
+def send(what: str, place: Place, number: int) -> Row:
     """Messages in place of requests; Telegram's limit is lifted, or it would be the measure."""
-    count = min(MESSAGES, users // 2)
+    count = min(MESSAGES, place.users // 2)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.sending", what, str(count)],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **ours, "TELEGRAM_MAX_PER_SECOND": "100000"},
+        env={"PATH": os.environ["PATH"], **place.ours, "TELEGRAM_MAX_PER_SECOND": "100000"},
         stdout=subprocess.PIPE,
         check=True,
         timeout=300,
@@ -136,7 +157,7 @@ def send(what: str, ours: dict[str, str], users: int, number: int) -> Row:
     found = json.loads(done.stdout.splitlines()[-1])
     sent, seconds = found["sent"], found["seconds"]
     used = 1e6 * found["cpu_seconds"] / max(sent, 1)
-    return Row(OURS, what, users, number, sent, count - sent, used, sent / seconds, 0, 0, 0)
+    return Row(OURS, what, place.users, number, sent, count - sent, used, sent / seconds, 0, 0, 0)
 
 
 def settings_of_ours(folder: Path, dsn: str, redis_url: str, bot_url: str) -> dict[str, str]:
@@ -174,17 +195,14 @@ def main() -> None:
     parser.add_argument("--servers", nargs="+", help="names, as in the table")
     parser.add_argument("--growth", action="store_true", help="1,000, 100,000 and 1,000,000 users")
     options = parser.parse_args()
-    sizes = [1_000, 100_000, 1_000_000] if options.growth else options.users
-    rows: list[Row] = []
-    ends: dict[int, Ends] = {}
-    for users in sizes:
-        with tempfile.TemporaryDirectory(prefix="manga-bench-") as folder:
-            found, ends[users] = compare(options, users, Path(folder))
-            rows += found
+    if options.growth:
+        options.users = [1_000, 100_000, 1_000_000]
+    with tempfile.TemporaryDirectory(prefix="manga-bench-") as folder:
+        rows, ends = compare(options, Path(folder))
     print(table(lines(rows)))
-    if len(sizes) > 1:
-        print(growth(lines(rows)))
-    for name, end in ends[sizes[-1]].items():
+    if len(options.users) > 1:
+        print(growth(rows))
+    for name, end in ends.get(options.users[-1], {}).items():
         held = ", ".join(f"{rss} ({pss})" for rss, pss in end["processes_mb"])
         print(f"{name}: answers {end['ready_after_seconds']} s after its start;", end=" ")
         print(f"its processes hold {held} MB resident (proportional)")

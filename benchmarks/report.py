@@ -96,17 +96,19 @@ def table(found: list[Line]) -> str:
     return "\n".join(out)
 
 
-def growth(found: list[Line]) -> str:
-    """What a path costs with the most users, as a share of what it costs with the fewest."""
-    by_key = {(one.path, one.server, one.users): one for one in found}
-    few, most = min(one.users for one in found), max(one.users for one in found)
+def growth(rows: list[Row]) -> str:
+    """What a path costs with the most users, as a share of what it costs with the fewest: taken
+    within each round, then the median."""
+    few, most = min(row.users for row in rows), max(row.users for row in rows)
+    small = {(r.path, r.server, r.round): r for r in rows if r.users == few}
+    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.users == most:
+            before = small[row.path, row.server, row.round]
+            shares[row.path, row.server].append(row.cpu_us / before.cpu_us)
     out = [f"CPU with {most:,} users as a share of that with {few:,}:"]
-    for (path, server, users), one in by_key.items():
-        if users == few and (grown := by_key.get((path, server, most))):
-            against = ""
-            if one.times_floor and grown.times_floor:
-                against = f"; of its ratio to the floor {grown.times_floor / one.times_floor:.2f}"
-            out.append(f"{path:9} {server:14} {grown.cpu_us / one.cpu_us:.2f}{against}")
+    for (path, server), found in shares.items():
+        out.append(f"{path:9} {server:14} {statistics.median(found):.2f}")
     return "\n".join(out)
 
 

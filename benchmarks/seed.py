@@ -18,12 +18,14 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kit.db import db, transaction
 
 PASSWORD = "correct horse battery"
-ACTIVE = 1000
-"""Readers who ask: their tokens are used again and again, as those of real readers are."""
+ACTIVE = 500
+"""Readers who ask: their tokens are used again and again, as those of real readers are. As many
+with a thousand users as with a million, or it would not be the users that are compared."""
 ADMINS = 50
 MOST_NAMES = 20_000
 ORDERS = 20_000
-"""Open ones; and one for each user that is past."""
+"""Open ones, each on a page of another client than its neighbours whatever the number of users; and
+one for each user that is past."""
 DECIDE = """
 UPDATE payments SET status = 'rejected', decided_at = now(), decided_by = 'bench'
 WHERE status = 'pending'
@@ -54,7 +56,8 @@ AROUND = (
     """INSERT INTO urgent_orders (id, client_id, category, category_key, description, city,
                                   city_key, contact, status, executors_count, created_at,
                                   expires_at, changed_at)
-       SELECT 'bench' || lpad(CAST(n AS text), 7, '0'), n % :count + 1, 'Plumbing', 'plumbing',
+       SELECT 'bench' || lpad(CAST(n AS text), 7, '0'), (n / 600 * 50 + n % 50) % :count + 1,
+              'Plumbing', 'plumbing',
               'The tap has burst, please come now',
               'City ' || n % 50, 'city ' || n % 50, '@client' || n, 'active', 0,
               now() - interval '1 second' * (n % 600), now() + interval '50 minutes', now()

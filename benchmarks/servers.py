@@ -32,9 +32,9 @@ class Kind:
     paths: frozenset[str]
 
 
-def kinds(ours: Mapping[str, str], dsn: str) -> list[Kind]:
+def kinds(ours: Mapping[str, str]) -> list[Kind]:
     """Ours and the peers, on one database and one key."""
-    shared = {"PEER_DSN": dsn, "JWT_SECRET_KEY": ours["JWT_SECRET_KEY"]}
+    shared = {"PEER_DSN": ours["DATABASE_URL"], "JWT_SECRET_KEY": ours["JWT_SECRET_KEY"]}
     # A configuration of their own: ours lies where they start, and Gunicorn would take it.
     given = str(ROOT / "benchmarks" / "peers" / "gunicorn.conf.py")
     sync = ("-m", "gunicorn", "-c", given, "-w", str(WORKERS), "-b", "127.0.0.1:{port}")

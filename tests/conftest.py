@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from flask_migrate import upgrade
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import insert, select, text
 
 from manga_backend.app import create_app
@@ -24,6 +25,10 @@ from manga_backend.kit.db import Model, db
 from tests.standins.telegram import BotApiStandIn
 from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, base_settings
 from tools.services import PostgresServer, RedisServer
+
+# No test is timed: a busy machine is not a fault (its default is 200 ms for each example).
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 SEEDED = Model.metadata.tables["plans"]
 """What the migrations fill: put back as they made it."""

@@ -166,7 +166,7 @@ class TestRest:
         assert pace.take(FAST, "b", FREE, None).wait_seconds > 4.8
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.4)), min_size=1, max_size=80),
     st.integers(1, 5),

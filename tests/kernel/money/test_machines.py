@@ -421,7 +421,6 @@ def test_any_order_of_commands(
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )
