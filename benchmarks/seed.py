@@ -18,14 +18,14 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kit.db import db, transaction
 
 PASSWORD = "correct horse battery"
-ACTIVE = 500
+ACTIVE = 600
 """Readers who ask: their tokens are used again and again, as those of real readers are. As many
 with a thousand users as with a million, or it would not be the users that are compared."""
 ADMINS = 50
 MOST_NAMES = 20_000
 ORDERS = 20_000
-"""Open ones, each on a page of another client than its neighbours whatever the number of users; and
-one for each user that is past."""
+"""Open ones, on each page of twenty clients whatever the number of users, none of them a reader;
+and one for each user that is past."""
 DECIDE = """
 UPDATE payments SET status = 'rejected', decided_at = now(), decided_by = 'bench'
 WHERE status = 'pending'
@@ -56,7 +56,8 @@ AROUND = (
     """INSERT INTO urgent_orders (id, client_id, category, category_key, description, city,
                                   city_key, contact, status, executors_count, created_at,
                                   expires_at, changed_at)
-       SELECT 'bench' || lpad(CAST(n AS text), 7, '0'), (n / 600 * 50 + n % 50) % :count + 1,
+       SELECT 'bench' || lpad(CAST(n AS text), 7, '0'),
+              (n / 600 % 20 * 10 + n % 10) % (:count / 5) * 5 + 5,
               'Plumbing', 'plumbing',
               'The tap has burst, please come now',
               'City ' || n % 50, 'city ' || n % 50, '@client' || n, 'active', 0,
@@ -142,7 +143,7 @@ def seed(settings: dict[str, str], count: int) -> Seeded:
                 .join(Session, Session.user_id == User.id)
                 .where(or_(User.id <= ADMINS, User.id % 5 > 0))  # all of them have paid
                 .order_by(User.id)
-                .limit(ADMINS + min(ACTIVE, count // 2))
+                .limit(ADMINS + min(ACTIVE, count * 3 // 5))
             ).all()
             made = [(user, issue_tokens(user, session)) for user, session in rows]
         readers = [

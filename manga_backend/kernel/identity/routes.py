@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
+from wsgiref.types import WSGIEnvironment
 
 from flask import Response, request, session
 from flask_smorest.pagination import PaginationParameters
@@ -35,25 +36,24 @@ auth = Blueprint(
 )
 
 
-def _authorization() -> str:
+def _authorization(environ: WSGIEnvironment) -> str:
     """The header as WSGI has it (PEP 3333): each request is asked for it several times."""
-    return str(request.environ.get("HTTP_AUTHORIZATION", ""))
+    return str(environ.get("HTTP_AUTHORIZATION", ""))
 
 
-def _bearer() -> str:
-    scheme, _, token = _authorization().partition(" ")
+def _bearer(environ: WSGIEnvironment) -> str:
+    scheme, _, token = _authorization(environ).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.TokenMissing
     return token.strip()
 
 
-def _once(slot: str, verify: Callable[[], T]) -> T:
+def _once(environ: WSGIEnvironment, slot: str, verify: Callable[[str], T]) -> T:
     """What this request's credential says, verified once however often it is asked for."""
-    environ = request.environ
     found = environ.get(slot)
     if found is None:
         try:
-            found = verify()
+            found = verify(_bearer(environ))
         except DomainError as refusal:
             found = refusal
         environ[slot] = found
@@ -63,36 +63,40 @@ def _once(slot: str, verify: Callable[[], T]) -> T:
     return verified
 
 
-def _claims() -> Claims:
+def _claims(environ: WSGIEnvironment) -> Claims:
     """Of the access token of this request."""
-    return _once(_CLAIMS, lambda: read_token(_bearer(), "access"))
+    return _once(environ, _CLAIMS, lambda token: read_token(token, "access"))
 
 
-def _profile() -> TelegramProfile:
+def _profile(environ: WSGIEnvironment) -> TelegramProfile:
     """Whoever the initData of this request vouches for, verified once."""
-    return _once(_PROFILE, lambda: webapp.read_init_data(_bearer()))
+    return _once(environ, _PROFILE, webapp.read_init_data)
 
 
-def _is_init_data() -> bool:
+def _is_init_data(environ: WSGIEnvironment) -> bool:
     """Our tokens have no such character in them."""
-    return "=" in _authorization() and webapp.product_of_init_data() != ""
+    return "=" in _authorization(environ) and webapp.product_of_init_data() != ""
 
 
 def authenticate(widen: Widen | None, *, init_data: bool) -> Principal:
     """The authenticator of the API: kit/principal.py."""
-    if init_data and _is_init_data():
-        return webapp.authenticate(_profile(), widen)
-    return sessions.authenticate(_claims(), widen)
+    environ = request.environ
+    if init_data and _is_init_data(environ):
+        return webapp.authenticate(_profile(environ), widen)
+    return sessions.authenticate(_claims(environ), widen)
 
 
 def caller_key() -> str | None:
     """Whom the default rate limit counts: the user of a valid token or initData, the panel session
     of a signed cookie, else nobody in particular."""
-    if "HTTP_AUTHORIZATION" not in request.environ:
+    environ = request.environ
+    if "HTTP_AUTHORIZATION" not in environ:
         panel_session = session.get(PANEL_SESSION)
         return f"panel:{panel_session}" if panel_session else None
     try:
-        return f"telegram:{_profile().telegram_id}" if _is_init_data() else _claims().user
+        if _is_init_data(environ):
+            return f"telegram:{_profile(environ).telegram_id}"
+        return _claims(environ).user
     except DomainError:
         return None
 
@@ -185,7 +189,7 @@ def sign_in_by_widget(query: dict[str, Any], fields: dict[str, str]) -> Any:
 @auth.response(200, schemas.TokensSchema)
 def refresh() -> Any:
     """New tokens for the refresh token in the Authorization header; the session's time slides."""
-    return sessions.refresh(_bearer())
+    return sessions.refresh(_bearer(request.environ))
 
 
 @auth.route("/logout", methods=["POST"])

@@ -76,7 +76,7 @@ def as_status(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
     last = None
     if row["last_payment_id"] is not None:
         last = {
-            "id": str(row["last_payment_id"]),
+            "id": row["last_payment_id"],
             "status": row["last_payment_status"].value,
             "submitted_at": isoformat(row["last_payment_submitted_at"]),
         }

@@ -12,12 +12,14 @@ from sqlalchemy import (
     RowMapping,
     ScalarSelect,
     Select,
+    Uuid,
     and_,
     bindparam,
     exists,
     func,
     or_,
     select,
+    type_coerce,
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased, contains_eager, joinedload
 
@@ -149,8 +151,8 @@ def receiving_addresses() -> dict[str, str]:
 
 def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[Any]:
     """Widens a statement by a user's `purchases_count`, `pending_payments` and the last payment
-    (`last_payment_id`, `last_payment_status`, `last_payment_submitted_at`), of invoices that nobody
-    paid left aside."""
+    (`last_payment_id` as text, `last_payment_status`, `last_payment_submitted_at`), of invoices
+    that nobody paid left aside."""
     newest = aliased(Payment)
     newest_id = (
         select(newest.id)
@@ -167,7 +169,7 @@ def with_summary(statement: Select[Any], user_id: ColumnElement[int]) -> Select[
     return statement.add_columns(
         _count(user_id, lambda one: one.status == PaymentStatus.APPROVED).label("purchases_count"),
         _count(user_id, _waits).label("pending_payments"),
-        last.id.label("last_payment_id"),
+        type_coerce(last.id, Uuid(as_uuid=False)).label("last_payment_id"),
         last.status.label("last_payment_status"),
         last.submitted_at.label("last_payment_submitted_at"),
     ).outerjoin(last, last.id == newest_id)
