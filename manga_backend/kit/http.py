@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import marshmallow as ma
 from flask import Request, current_app
@@ -29,11 +29,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 MAX_PAGE = 100_000
+QUERIES_KEPT = 1000
+"""In each process; the longest of them in bytes:"""
+LONGEST_KEPT_QUERY = 200
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Schema(ma.Schema):
-    """Input is strict (unknown fields are an error), output keeps the order of the fields."""
+    """Input is strict (unknown fields are an error), output keeps the order of the fields.
+
+    `READ_ONCE`, of a query: what it says depends on its text alone, not on the moment, the language
+    or the database, and is read once for each text (decision 22). Its values are not changed.
+    """
+
+    READ_ONCE: ClassVar[bool] = False
 
     class Meta:
         unknown = ma.RAISE
@@ -112,6 +121,27 @@ class StrictParser(FlaskParser):
     """webargs with our table of errors: 400 for bad input, 415 for a body that is not JSON."""
 
     DEFAULT_VALIDATION_STATUS = 400
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queries: dict[tuple[type[Schema], bytes], dict[str, Any]] = {}
+
+    def parse(
+        self, argmap: Any, req: Request | None = None, *, location: str | None = None, **given: Any
+    ) -> Any:
+        """webargs', but for a query that is to be read once."""
+        if location != "query" or not getattr(argmap, "READ_ONCE", False):
+            return super().parse(argmap, req, location=location, **given)
+        asked = req or self.get_default_request()
+        key = argmap, asked.query_string
+        found = self._queries.get(key)
+        if found is None:
+            found = super().parse(argmap, asked, location=location, **given)
+            if len(asked.query_string) <= LONGEST_KEPT_QUERY:
+                if len(self._queries) >= QUERIES_KEPT:
+                    self._queries.clear()
+                self._queries[key] = found
+        return dict(found)
 
     def _get_schema(self, argmap: Any, req: Request) -> ma.Schema:
         """One of each class for all requests: webargs makes one for each, which takes longer than

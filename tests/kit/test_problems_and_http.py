@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
+import marshmallow as ma
 import pytest
 from flask import abort
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from manga_backend.kit.app import MAX_BODY_BYTES, App
+from manga_backend.kit.http import LONGEST_KEPT_QUERY, QUERIES_KEPT, Schema, StrictParser
 from manga_backend.kit.principal import public
 from tests.conftest import Deployment
 from tests.standins.telegram import BotApiStandIn
@@ -37,6 +40,64 @@ def is_problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
 def login(api: Api, body: bytes | str, content_type: str = "application/json") -> TestResponse:
     answer: TestResponse = api.client().post("/auth/login", data=body, content_type=content_type)
     return answer
+
+
+class FolderSchema(Schema):
+    """A query that says the same whoever asks; `read` has each that was read."""
+
+    READ_ONCE = True
+    read: ClassVar[list[str]] = []
+    path = ma.fields.String(validate=ma.validate.Regexp("^/"))
+
+    @ma.pre_load
+    def note(self, data: Any, **_: Any) -> Any:
+        self.read.append(data["path"])
+        return data
+
+
+class TestQueriesReadOnce:
+    @pytest.fixture
+    def ask(self, lite: Api) -> Callable[[str], dict[str, Any]]:
+        FolderSchema.read.clear()
+        parser = StrictParser()
+
+        def ask(path: str) -> dict[str, Any]:
+            with lite.app.test_request_context(query_string={"path": path}):
+                found: dict[str, Any] = parser.parse(FolderSchema, location="query")
+                return found
+
+        return ask
+
+    def test_each_text_once_and_nobody_has_what_another_changed(
+        self, ask: Callable[[str], dict[str, Any]]
+    ) -> None:
+        ask("/a")["path"] = "changed"
+        assert [ask("/a"), ask("/b"), ask("/a")] == [{"path": "/a"}, {"path": "/b"}, {"path": "/a"}]
+        assert FolderSchema.read == ["/a", "/b"]
+
+    def test_what_is_refused_is_refused_each_time(
+        self, ask: Callable[[str], dict[str, Any]]
+    ) -> None:
+        for _ in range(2):
+            with pytest.raises(HTTPException) as refused:
+                ask("a")
+            assert refused.value.code == 400
+        assert FolderSchema.read == ["a", "a"]
+
+    def test_neither_many_nor_long_ones_fill_the_memory(
+        self, ask: Callable[[str], dict[str, Any]]
+    ) -> None:
+        ask("/first")
+        for number in range(QUERIES_KEPT - 1):
+            ask(f"/{number}")
+        ask("/first")
+        assert FolderSchema.read.count("/first") == 1
+        ask("/one more")
+        ask("/first")
+        assert FolderSchema.read.count("/first") == 2
+        for _ in range(2):
+            ask("/" + "x" * LONGEST_KEPT_QUERY)
+        assert len(FolderSchema.read[-1]) == len(FolderSchema.read[-2]) > LONGEST_KEPT_QUERY
 
 
 class TestProblems:

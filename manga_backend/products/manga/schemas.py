@@ -42,6 +42,8 @@ class StatusSchema(Schema):
 
 
 class AccessQuerySchema(Schema):
+    READ_ONCE = True  # nearly always `gate=nginx`
+
     class Meta:
         unknown = ma.EXCLUDE
 
