@@ -238,6 +238,16 @@ class TestExpired:
         with time_machine.travel(clock.now() + timedelta(days=30, seconds=10)):
             assert is_refused(refresh(api, token), 401, "token_expired")
 
+    def test_one_of_a_time_to_come_is_refused_also_where_it_was_taken_before(
+        self, api: Api
+    ) -> None:
+        """The clock was set back: all processes say the same."""
+        reader = api.reader()
+        assert reader.get("/api/user/status").status_code == 200
+        with time_machine.travel(clock.now() - timedelta(hours=1)):
+            assert is_refused(reader.get("/api/user/status"), 401, "token_invalid")
+        assert reader.get("/api/user/status").status_code == 200
+
 
 class TestExpiredAndForged:
     def test_one_of_the_wrong_key_is_only_invalid(self, lite: Api, good: str) -> None:

@@ -47,16 +47,19 @@ def issue_tokens(user: User, session: Session) -> Tokens:
 def read_token(text: str, kind: str) -> Claims:
     """Verify a token of `kind` (access, refresh); TokenExpired or TokenInvalid. Whether its session
     still lives is the database's to say, each time."""
-    claims, ends_at = _verified(text, kind, settings(IdentitySettings).jwt_keys)
-    if ends_at <= clock.now().timestamp() - CLOCK_SKEW_SECONDS:
+    claims, begins_at, ends_at = _verified(text, kind, settings(IdentitySettings).jwt_keys)
+    now = clock.now().timestamp()
+    if begins_at > now + CLOCK_SKEW_SECONDS:  # the clock was set back: no process takes it then
+        raise TokenInvalid
+    if ends_at <= now - CLOCK_SKEW_SECONDS:
         raise TokenExpired
     return claims
 
 
 @lru_cache(maxsize=TOKENS_KEPT)
-def _verified(text: str, kind: str, keys: tuple[str, ...]) -> tuple[Claims, float]:
+def _verified(text: str, kind: str, keys: tuple[str, ...]) -> tuple[Claims, float, float]:
     """A signature is verified once for each token and process, as long as the token is in use; with
-    its claims goes when it ends."""
+    its claims goes when it begins and when it ends."""
     decoded = _decode(text, keys)
     try:
         if decoded["type"] != kind:
@@ -67,7 +70,7 @@ def _verified(text: str, kind: str, keys: tuple[str, ...]) -> tuple[Claims, floa
             salt=str(decoded["salt"]),
             generation=int(decoded.get("gen", 0)),
         )
-        return claims, float(decoded["exp"])
+        return claims, float(decoded["iat"]), float(decoded["exp"])
     except (KeyError, ValueError, TypeError, AttributeError):
         raise TokenInvalid from None
 
