@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import marshmallow as ma
@@ -124,24 +124,22 @@ class StrictParser(FlaskParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self._queries: dict[tuple[type[Schema], bytes], dict[str, Any]] = {}
+        self._read_once = lru_cache(maxsize=QUERIES_KEPT)(self._read_query)
 
     def parse(
         self, argmap: Any, req: Request | None = None, *, location: str | None = None, **given: Any
     ) -> Any:
         """webargs', but for a query that is to be read once."""
-        if location != "query" or not getattr(argmap, "READ_ONCE", False):
-            return super().parse(argmap, req, location=location, **given)
-        asked = req or self.get_default_request()
-        key = argmap, asked.query_string
-        found = self._queries.get(key)
-        if found is None:
-            found = super().parse(argmap, asked, location=location, **given)
-            if len(asked.query_string) <= LONGEST_KEPT_QUERY:
-                if len(self._queries) >= QUERIES_KEPT:
-                    self._queries.clear()
-                self._queries[key] = found
-        return dict(found)
+        if location == "query" and getattr(argmap, "READ_ONCE", False):
+            text = self.get_default_request().query_string
+            if len(text) <= LONGEST_KEPT_QUERY:
+                return dict(self._read_once(argmap, text))
+        return super().parse(argmap, req, location=location, **given)
+
+    def _read_query(self, schema: type[Schema], _text: bytes) -> dict[str, Any]:
+        """The query of the request at hand, whose text is `_text`."""
+        found: dict[str, Any] = super().parse(schema, location="query")
+        return found
 
     def _get_schema(self, argmap: Any, req: Request) -> ma.Schema:
         """One of each class for all requests: webargs makes one for each, which takes longer than

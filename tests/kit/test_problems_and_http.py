@@ -92,9 +92,11 @@ class TestQueriesReadOnce:
             ask(f"/{number}")
         ask("/first")
         assert FolderSchema.read.count("/first") == 1
-        ask("/one more")
+        ask("/one more")  # in place of "/0", which nobody has asked for longest
         ask("/first")
-        assert FolderSchema.read.count("/first") == 2
+        ask("/0")
+        assert FolderSchema.read.count("/first") == 1
+        assert FolderSchema.read.count("/0") == 2
         for _ in range(2):
             ask("/" + "x" * LONGEST_KEPT_QUERY)
         assert len(FolderSchema.read[-1]) == len(FolderSchema.read[-2]) > LONGEST_KEPT_QUERY
