@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -372,6 +373,25 @@ class TestReturn:
         assert heard == []
 
 
+@contextmanager
+def failing(app: App, begins: str = "") -> Iterator[threading.Event]:
+    """No statement that begins so reaches the database, as long as the event is set."""
+    away = threading.Event()
+    away.set()
+
+    def fail(_: object, __: object, statement: str, *___: object) -> None:
+        if away.is_set() and statement.startswith(begins):
+            raise OperationalError(statement, {}, Exception("server closed the connection"))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield away
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
+
+
 class TestDatabaseAway:
     def test_is_waited_for_and_logged_once(
         self,
@@ -382,17 +402,7 @@ class TestDatabaseAway:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(runner, "DATABASE_PAUSE_SECONDS", 0.05)
-        away = threading.Event()
-        away.set()
-
-        def fail(*_: object) -> None:
-            if away.is_set():
-                raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
-
-        with pg_app.app_context():
-            engine = db.engine
-        event.listen(engine, "before_cursor_execute", fail)
-        try:
+        with failing(pg_app) as away:
             thread = looping()
             time.sleep(0.5)
             assert thread.is_alive()
@@ -401,25 +411,13 @@ class TestDatabaseAway:
             chat = new_chat()
             telegram.send_text(chat, "/help")
             eventually(lambda: replied(pg_app) == [chat])
-        finally:
-            event.remove(engine, "before_cursor_execute", fail)
 
     def test_lasts_while_only_reads_succeed(self, pg_app: App, telegram: BotApiStandIn) -> None:
         """Else a full disk is away and back again with every note that is due."""
         loop = Poller(pg_app, client_of(pg_app, telegram), Stop())
-
-        def fail(_: object, __: object, statement: str, *___: object) -> None:
-            if statement.startswith("INSERT INTO telegram_poller"):
-                raise OperationalError(statement, {}, Exception("disk full"))
-
-        with pg_app.app_context():
-            engine = db.engine
-        event.listen(engine, "before_cursor_execute", fail)
-        try:
+        with failing(pg_app, "INSERT INTO telegram_poller"):
             for _ in range(3):
                 with pytest.raises(OperationalError):
                     loop.turn(0)
-        finally:
-            event.remove(engine, "before_cursor_execute", fail)
         loop.turn(0)
         assert readiness(pg_app)["ok"]
