@@ -132,6 +132,11 @@ class Web(Process):
             headers["Authorization"] = f"Bearer {token}"
         return requests.request(method, self.url + path, json=json, headers=headers, timeout=20)
 
+    def checks(self) -> dict[str, Any]:
+        """What /health/ready says of each part."""
+        found: dict[str, Any] = self.call("GET", "/health/ready").json()["checks"]
+        return found
+
 
 class Worker(Process):
     """`flask --app wsgi worker`"""

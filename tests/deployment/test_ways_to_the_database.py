@@ -54,7 +54,7 @@ def test_through_a_pooler_that_lends_connections_for_a_transaction(
             eventually(
                 lambda t=token: web.call("GET", "/api/user/status", t).json()["purchases_count"]
             )
-        assert web.call("GET", "/health/ready").json()["checks"]["database"]["ok"] is True
+        assert web.checks()["database"]["ok"] is True
         assert not [line for line in (*web.lines(), *worker.lines()) if line["level"] == "ERROR"]
         with psycopg2.connect(pooler.url()) as connection:  # nobody is left with another's settings
             cursor = connection.cursor()
@@ -168,7 +168,9 @@ def test_a_database_that_takes_no_writes_is_said_and_recovers(
             connection.execute(text(f"{cut} WHERE datname = '{name}' AND pid <> pg_backend_pid()"))
 
     set_read_only("on")
-    eventually(lambda: "takes no writes" in detail_of(web))  # first, it is away: all were cut
+    eventually(
+        lambda: "takes no writes" in web.checks()["database"]["detail"]
+    )  # first, it is away: all were cut
     ready = web.call("GET", "/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert not ready.json()["checks"]["database"]["ok"]
@@ -181,16 +183,12 @@ def test_a_database_that_takes_no_writes_is_said_and_recovers(
     assert 1 <= len(told) <= len(web.workers())  # one for each process, not for each request
 
     set_read_only("off")
-    eventually(lambda: web.call("GET", "/health/ready").json()["checks"]["database"]["ok"])
+    eventually(lambda: web.checks()["database"]["ok"])
     eventually(
         lambda: web.call("POST", "/auth/register", json=_somebody(801402)).status_code == 201
     )
     assert sign_in(web, 801402)
     dispose(app)
-
-
-def detail_of(web: Web) -> str:
-    return str(web.call("GET", "/health/ready").json()["checks"]["database"]["detail"])
 
 
 def _somebody(telegram_id: int) -> dict[str, Any]:
