@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -198,6 +199,22 @@ class PostgresServer(Server):
     def drop_database(self, name: str) -> None:
         """Remove a database and cut whoever is connected to it; may be called twice."""
         self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+
+    def end_connections(self, name: str) -> None:
+        """Cut whoever is connected to a database; they are gone when this returns."""
+        self._execute(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """Nobody gets to a database meanwhile, nor stays there."""
+        self._execute(f"ALTER DATABASE {_quoted(name)} ALLOW_CONNECTIONS false")
+        try:
+            self.end_connections(name)
+            yield
+        finally:
+            self._execute(f"ALTER DATABASE {_quoted(name)} ALLOW_CONNECTIONS true")
 
     def _execute(self, statement: str) -> None:
         address = sa.make_url(self.url()).set(drivername="postgresql+psycopg2")

@@ -249,19 +249,9 @@ def reading(flag: bool = True) -> Iterator[None]:
 
 
 def read_one(statement: Executable, parameters: dict[str, Any]) -> RowMapping | None:
-    """One row by one statement on the autocommit engine: no BEGIN, no ROLLBACK, one round trip.
-
-    A connection that died while idle is replaced and the statement repeated once.
-    """
-    engine = db.engines[READS]
-    for attempt in (1, 2):
-        try:
-            with engine.connect() as connection:
-                return connection.execute(statement, parameters).mappings().first()
-        except DBAPIError as error:
-            if attempt == 2 or not error.connection_invalidated:
-                raise
-    raise AssertionError("unreachable")
+    """One row by one statement on the autocommit engine: no BEGIN, no ROLLBACK, one round trip."""
+    with db.engines[READS].connect() as connection:
+        return connection.execute(statement, parameters).mappings().first()
 
 
 def read_all(statement: Executable) -> list[RowMapping]:

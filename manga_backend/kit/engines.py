@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from flask import Flask
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import NullPool
 
 from manga_backend.kit import db as database
@@ -49,6 +51,7 @@ def configure(app: Flask, core: CoreSettings) -> None:
                     event.listen(engine, "begin", _begin_sqlite)
             else:
                 event.listen(engine, "handle_error", _notice_standby)
+                event.listen(engine, "checkout", _refuse_closed)
 
 
 def _options(core: CoreSettings) -> dict[str, Any]:
@@ -85,6 +88,15 @@ def _notice_standby(context: Any) -> None:
     that the next one asks all hosts for the one that takes writes."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True
+
+
+def _refuse_closed(connection: Any, _record: Any, _lent: Any) -> None:
+    """Nothing is said on a kept connection that nobody asks: what can be read there is its end (the
+    database started anew). The pool opens another; asking costs one look and no round trip."""
+    look = select.poll()
+    look.register(connection, select.POLLIN)
+    if look.poll(0):
+        raise DisconnectionError("the database closed a kept connection")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -27,6 +27,7 @@ from manga_backend.kit.problems import DomainError
 from tests.conftest import Deployment
 from tests.support import at_once
 from tests.variants import dispose, logged, variant
+from tools.services import PostgresServer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -273,21 +274,29 @@ def can_write(file: Path) -> bool:
         return True
 
 
-class TestReadOne:
-    def test_repeats_on_a_connection_that_died_while_idle(self, pg_app: App) -> None:
+class TestConnectionsThatDiedWhileIdle:
+    """As after each start of the database: whoever comes first is served."""
+
+    @pytest.fixture(autouse=True)
+    def died(self, pg_app: App, postgres: PostgresServer) -> Iterator[None]:
         with pg_app.app_context():
-            assert read_one(text("SELECT 1 AS one"), {}) == {"one": 1}
-            with db.engine.begin() as connection:
-                ended = connection.execute(
-                    text(
-                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                    )
-                ).scalar()
-            assert ended
-            assert read_one(text("SELECT 2 AS two"), {}) == {"two": 2}
+            assert not seen("a")
+            with transaction():
+                add("b")
+            postgres.end_connections(str(db.engine.url.database))
+            yield
         dispose(pg_app)
 
+    def test_a_read_is_answered(self) -> None:
+        assert read_one(text("SELECT 2 AS two"), {}) == {"two": 2}
+
+    def test_a_write_is_done_once(self) -> None:
+        with transaction():
+            add("a")
+        assert seen("a")
+
+
+class TestReadOne:
     @pytest.mark.usefixtures("inside")
     def test_nothing_is_none(self) -> None:
         assert read_one(select(ScheduledRun.name), {}) is None

@@ -16,6 +16,7 @@ from manga_backend.products.manga.queries import with_status
 from tests.conftest import Deployment
 from tests.support import Api, counted_queries
 from tests.variants import dispose, variant
+from tools.services import PostgresServer
 
 THINGS = table("bench_things", column("id", BigInteger), column("name", Text))
 ONE = select(THINGS.c.id, THINGS.c.name).where(THINGS.c.id == bindparam("id"))
@@ -74,15 +75,13 @@ class TestConnections:
                 assert statement.read({"id": 1}) == {"id": 1, "name": "one"}
         assert [words.split()[0] for words in sent] == ["PREPARE", *["EXECUTE"] * 3]
 
-    def test_one_that_died_while_idle_is_replaced(self, pg_app: App) -> None:
+    def test_one_that_died_while_idle_is_replaced(
+        self, pg_app: App, postgres: PostgresServer
+    ) -> None:
         statement = PreparedRead(ONE)
         with pg_app.app_context():
             statement.read({"id": 1})
-            run(
-                pg_app,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            )
+            postgres.end_connections(str(db.engine.url.database))
             assert statement.read({"id": 1}) == {"id": 1, "name": "one"}
             assert statement.read({"id": 1}) == {"id": 1, "name": "one"}
         dispose(pg_app)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import text
 
 from manga_backend.kernel.notifications import runner
 from manga_backend.kernel.notifications.models import Notification
@@ -24,17 +23,13 @@ from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.types import Message
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
-from manga_backend.kit.db import READS, db
+from manga_backend.kit.db import db
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
 from tests.kernel.factories import at_work, make_due, make_reader, new_chat, rows
 from tests.kernel.notifications.test_service import claim, one, queue
 from tests.support import Api, at_once
-
-END_ALL_CONNECTIONS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
+from tools.services import PostgresServer
 
 
 @pytest.fixture(autouse=True)
@@ -402,21 +397,21 @@ class TestDeliverHere:
         pg_api.bot.wait_for_message(chat, timeout=5)
 
     def test_a_database_that_was_away_is_waited_for(
-        self, pg_api: Api, delivering: threading.Thread, caplog: pytest.LogCaptureFixture
+        self,
+        pg_api: Api,
+        delivering: threading.Thread,
+        postgres: PostgresServer,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         first = new_chat()
         queue(pg_api.app, first)
         pg_api.bot.wait_for_message(first, timeout=5)
-        time.sleep(0.2)  # its connections lie in the pool again
-        with pg_api.app.app_context(), db.engines[READS].connect() as connection:
-            connection.execute(text(END_ALL_CONNECTIONS))
-        try:
-            time.sleep(runner.SWEEP_SECONDS + 0.5)  # the sweep meets a dead connection
+        with pg_api.app.app_context():
+            name = str(db.engine.url.database)
+        with postgres.away(name):
+            time.sleep(runner.SWEEP_SECONDS + 0.5)  # the sweep meets it
             assert delivering.is_alive()
             assert len([c for c in complaints(caplog) if "database is away" in c]) == 1
-        finally:
-            with pg_api.app.app_context():
-                db.engine.dispose()
         chat = new_chat()
         queue(pg_api.app, chat, "x")
         pg_api.bot.wait_for_message(chat, timeout=5)
