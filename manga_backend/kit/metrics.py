@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
+from pathlib import Path
 from typing import ParamSpec, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily as GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from manga_backend.kit.metrics_folder import dead_processes, folder_in_use
+from manga_backend.kit.metrics_folder import folder_in_use, forget_live_gauges, is_begun
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -143,14 +144,26 @@ class _Read:
         return self._families
 
 
+class _AllProcesses(MultiProcessCollector):
+    """Reads while other processes start, end and are scraped."""
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        super().__init__(registry, str(folder))  # type: ignore[no-untyped-call]
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(file) for file in self._folder.glob("*.db") if is_begun(file)]
+        merged: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
 def exposition(families: Iterable[GaugeMetricFamily]) -> bytes:
     """All processes' numbers and those read just now, in Prometheus' text format."""
     registry = CollectorRegistry()
     folder = folder_in_use()
     if folder and folder.is_dir():
-        for pid in dead_processes(folder):
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+        forget_live_gauges(folder)
+        _AllProcesses(registry, folder)
     else:  # one process by itself: a test, or an app started in another way
         for metric in (_requests, _jobs, _calls, _updates, _messages, _faults, _leaders):
             registry.register(metric)

@@ -40,12 +40,26 @@ def dead_processes(folder: Path) -> set[int]:
     return pids
 
 
-def forget_dead(folder: Path) -> None:
+def forget_dead(folder: Path, kind: str = "*") -> None:
     """Drop what dead processes counted: at the start of the server, where counters may begin
-    anew; never in between, which would look like a fall."""
+    anew; never in between, which would look like a fall. Several may do so at once."""
     for pid in dead_processes(folder):
-        for file in folder.glob(f"*_{pid}.db"):
+        for file in folder.glob(f"{kind}_{pid}.db"):
             file.unlink(missing_ok=True)
+
+
+def forget_live_gauges(folder: Path) -> None:
+    """Drop what dead processes said of the present (that one leads): at any time."""
+    forget_dead(folder, "gauge_live*")
+
+
+def is_begun(file: Path) -> bool:
+    """Whether anything stands in a process's file: it is empty for a moment, which the library
+    fails on, and gone when somebody dropped it meanwhile."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def folder_in_use() -> Path | None:

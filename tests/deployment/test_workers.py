@@ -129,9 +129,9 @@ class TestMetrics:
         leader = web.leader()
 
         def counted() -> tuple[float, float]:
-            lines = dict(
-                line.rsplit(" ", 1) for line in web.call("GET", "/metrics").text.splitlines()
-            )
+            answer = web.call("GET", "/metrics")
+            assert answer.status_code == 200, answer.text
+            lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines())
             counts = 'manga_http_request_seconds_count{method="GET",route="%s",status="200"}'
             return float(lines[counts % "/api/plans"]), float(
                 lines['manga_leaders{machine="here"}']

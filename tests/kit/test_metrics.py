@@ -26,6 +26,12 @@ metrics.observe_request("/x", "GET", 200, 0.01)
 things = metrics.gauge("things", "Things.", [(("a",), 2)], "kind")
 sys.stdout.buffer.write(metrics.exposition([things]))
 """
+ASK_AT_ONCE = """
+from concurrent.futures import ThreadPoolExecutor
+from manga_backend.kit import metrics
+with ThreadPoolExecutor(4) as pool:
+    print(len([*pool.map(lambda _: metrics.exposition([]), range(4))]))
+"""
 
 
 def run(code: str, folder: Path) -> str:
@@ -53,6 +59,18 @@ class TestProcesses:
         assert 'manga_messages_total{outcome="sent"} 6.0' in found
         assert 'manga_things{kind="a"} 2.0' in found
         assert not [line for line in found if line.startswith("manga_leaders{")]
+
+    def test_one_that_is_just_starting_is_passed_over(self, tmp_path: Path) -> None:
+        run(COUNT, tmp_path)
+        for kind in ("counter", "gauge_livesum", "histogram"):
+            (tmp_path / f"{kind}_{os.getpid()}.db").touch()
+        assert 'manga_messages_total{outcome="sent"} 3.0' in run(SHOW, tmp_path).splitlines()
+
+    def test_several_that_are_asked_at_once_forget_the_dead_together(self, tmp_path: Path) -> None:
+        for number in range(300):
+            (tmp_path / f"gauge_livesum_{9_000_000 + number}.db").touch()
+        assert run(ASK_AT_ONCE, tmp_path) == "4\n"
+        assert not list(tmp_path.glob("gauge_livesum_9*"))
 
     def test_dead_ones_are_forgotten_at_a_start(self, tmp_path: Path) -> None:
         run(COUNT, tmp_path)
