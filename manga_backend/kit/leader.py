@@ -191,9 +191,9 @@ class Leadership:
             self._stop.wait(TRY_SECONDS)
 
     def _lead(self) -> None:
-        log.info("this process leads: it sees to Telegram's updates and to schedules")
         self.leading = True
         set_leading(True)
+        log.info("this process leads: it sees to Telegram's updates and to schedules")
         stepping_down = Stop()
         duties: dict[str, Duty] = self._app.extensions.get(_DUTIES, {})
         threads = [
