@@ -223,7 +223,7 @@ def describe(record: logging.LogRecord, fault: BaseException | None) -> Alarm:
     else:
         what, during = _in_words(fault), words.partition("?")[0]
         where = _place_of(fault.__traceback__) or record.name
-        notice = DATABASE_AWAY if _is_database_away(fault) else ""
+        notice = DATABASE_AWAY if is_database_away(fault) else ""
         place = notice or f"{type(fault).__qualname__} at {where}"
     if has_request_context():
         during = f"{request.method} {request.path}"
@@ -274,7 +274,7 @@ def _short(file: str) -> str:
     return "/".join(path.parts[-3:])
 
 
-def _is_database_away(fault: BaseException) -> bool:
+def is_database_away(fault: BaseException) -> bool:
     """Not to be reached, shutting down, or full; then one word is enough for all who notice."""
     if not isinstance(fault, OperationalError | InterfaceError):
         return False

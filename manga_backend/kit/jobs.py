@@ -23,6 +23,7 @@ from sqlalchemy import Text, bindparam, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manga_backend.kit import clock
+from manga_backend.kit.alarms import is_database_away
 from manga_backend.kit.db import Model, after_commit, new_id, read_one, transaction, write_one
 from manga_backend.kit.i18n import N_
 from manga_backend.kit.leader import Stop
@@ -44,6 +45,10 @@ REDIS_PATIENCE_SECONDS = 0.5
 REDIS_RETRY_SECONDS = 10
 TICK_SECONDS = 5.0
 LOOK_SECONDS = 2.0
+LONGEST_RUN = timedelta(hours=1)
+"""A run that did not say by then how it went is due again: its process or the database died."""
+AGAIN_AFTER = timedelta(seconds=15)
+"""After a run that failed because the database was away."""
 
 Job = Callable[[], None]
 jobs: Registry[Job] = Registry("jobs")
@@ -232,7 +237,7 @@ def tick() -> float:
             # Further off than one interval is only what a clock that was set back has left.
             due = row.due_at <= now or row.due_at > now + schedule.every
             if due:
-                row.due_at = now + schedule.every
+                row.due_at = now + min(schedule.every, LONGEST_RUN)
             soonest = min(soonest, (row.due_at - now).total_seconds())
         if due:
             redis_broker = broker()
@@ -246,7 +251,8 @@ def tick() -> float:
 def _hand_over(redis_broker: _Broker, name: str) -> None:
     """To the workers; while Redis is away the run stays due, or a daily one would miss its day."""
     try:
-        redis_broker.queue.enqueue(run_schedule, name, result_ttl=0, job_timeout=3600)
+        timeout = int(LONGEST_RUN.total_seconds())
+        redis_broker.queue.enqueue(run_schedule, name, result_ttl=0, job_timeout=timeout)
     except redis.RedisError:
         with transaction() as current:
             row = current.get(ScheduledRun, name)
@@ -256,9 +262,11 @@ def _hand_over(redis_broker: _Broker, name: str) -> None:
 
 
 def run_schedule(name: str) -> None:
-    """Run one schedule's job and note how it went; its failure is noted and logged, not raised."""
+    """Run one schedule's job and note how it went and when it is due again; its failure is noted
+    and logged, not raised. After one that the database was away for it is due soon, whatever its
+    interval: a daily one must not miss its day, nor stand as failed for an hour."""
     started, begun = clock.now(), time.monotonic()
-    error: str | None = None
+    error, pause = None, schedules[name].every
     with working_on(f"schedule-{name}-{new_id().hex[-8:]}"):
         try:
             with _timed(name):
@@ -267,12 +275,16 @@ def run_schedule(name: str) -> None:
         except Exception as fault:
             log.exception("scheduled %s failed", name)
             error = f"{type(fault).__name__}: {fault}"[:500]
+            if is_database_away(fault):
+                pause = min(pause, AGAIN_AFTER)
     with transaction() as current:
-        row = current.get(ScheduledRun, name)
+        row = current.get(ScheduledRun, name, populate_existing=True, with_for_update=True)
         if row is not None:
             row.started_at = started
             row.duration_ms = int((time.monotonic() - begun) * 1000)
             row.error = error
+            if row.due_at > clock.now():  # else somebody asked for it meanwhile
+                row.due_at = started + pause
 
 
 def last_error_of(schedule: str) -> str | None:

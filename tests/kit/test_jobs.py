@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +13,13 @@ import time_machine
 from flask import Flask, current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from manga_backend.kit import clock
 from manga_backend.kit.app import App
-from manga_backend.kit.db import db, transaction
+from manga_backend.kit.db import db, read_one, transaction
 from manga_backend.kit.jobs import (
+    AGAIN_AFTER,
     QUEUE,
     Schedule,
     ScheduledRun,
@@ -34,8 +35,8 @@ from manga_backend.kit.jobs import (
 from manga_backend.kit.leader import Stop
 from tests.conftest import Deployment
 from tests.deployment.processes import eventually
-from tests.variants import logged, variant
-from tools.services import RedisServer, free_port
+from tests.variants import dispose, logged, variant
+from tools.services import PostgresServer, RedisServer, free_port
 
 HOUR = timedelta(hours=1)
 
@@ -46,11 +47,13 @@ class Work:
     def __init__(self) -> None:
         self.runs = 0
         self.fails = False
+        self.meanwhile: Callable[[], object] = int
 
     def __call__(self) -> None:
         self.runs += 1
         if self.fails:
             raise RuntimeError("the disk is full")
+        self.meanwhile()
 
 
 def plan(app: Flask, work: Work) -> None:
@@ -135,6 +138,40 @@ class TestTick:
         tick()
         assert work.runs == 1
 
+    def test_one_that_the_database_was_away_for_runs_again_soon(
+        self, pg_app: App, on_postgres: Deployment, postgres: PostgresServer
+    ) -> None:
+        def lose() -> None:
+            with postgres.away(str(db.engine.url.database)):
+                read_one(text("SELECT 1"), {})
+
+        work = Work()
+        with variant(on_postgres.settings) as app, app.app_context():
+            plan(app, work)
+            work.meanwhile = lose
+            tick()
+            assert str(last_run().error).startswith("OperationalError")
+            work.meanwhile = int
+            tick()
+            assert work.runs == 1
+            with time_machine.travel(clock.now() + AGAIN_AFTER):
+                tick()
+            assert work.runs == 2
+            assert last_run().error is None
+        dispose(pg_app)
+
+    def test_one_that_was_asked_for_meanwhile_is_due_at_once(self, work: Work) -> None:
+        def ask() -> None:
+            with transaction():
+                wake("test.work")
+
+        work.meanwhile = ask
+        tick()
+        work.meanwhile = int
+        tick()
+        tick()
+        assert work.runs == 2
+
     def test_success_clears_the_failure(self, work: Work) -> None:
         work.fails = True
         tick()
@@ -185,6 +222,24 @@ class TestTickWithRedis:
         tick()
         assert queued(queue).count("test.work") == 1
         assert with_redis[1].runs == 0
+
+    def test_one_that_nobody_heard_of_again_is_handed_over_again(
+        self, with_redis: tuple[App, Work], queue: Queue
+    ) -> None:
+        schedules.register(with_redis[0], "test.daily", Schedule("test.work", 24 * HOUR))
+        tick()
+        queue.empty()  # a worker took it and was killed
+        with time_machine.travel(clock.now() + HOUR):
+            tick()
+            assert queued(queue).count("test.daily") == 1
+            run_schedule("test.daily")
+            queue.empty()
+        with time_machine.travel(clock.now() + 24 * HOUR):
+            tick()
+            assert queued(queue).count("test.daily") == 0
+        with time_machine.travel(clock.now() + 25 * HOUR):
+            tick()
+            assert queued(queue).count("test.daily") == 1
 
     def test_one_that_redis_could_not_take_stays_due(
         self, without_its_redis: tuple[App, Work]

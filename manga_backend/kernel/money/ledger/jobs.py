@@ -30,7 +30,7 @@ def check() -> None:
 def readiness() -> Check:
     """Red from a failed proof until one holds again."""
     error = last_error_of(CHECK)
-    return Check(True, "adds up") if error is None else Check(False, f"does not add up: {error}")
+    return Check(True, "adds up") if error is None else Check(False, f"the proof failed: {error}")
 
 
 def list_findings() -> list[str]:
