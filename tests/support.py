@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import psycopg2.extensions
 from sqlalchemy import event, select
@@ -26,6 +28,7 @@ from manga_backend.kernel.notifications import runner as delivery
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.runner import Poller
 from manga_backend.kernel.telegram.settings import TelegramSettings
+from manga_backend.kit import clock
 from manga_backend.kit.app import App
 from manga_backend.kit.db import db, transaction
 from manga_backend.kit.leader import Stop
@@ -183,7 +186,7 @@ class Api:
 
     def question(self, admin: int, contains: str) -> Message:
         """The newest message to an admin that has a text in it."""
-        return self.bot.wait_for_message(admin, contains=contains, timeout=5)
+        return self.bot.wait_for_message(admin, contains=contains, timeout=30)
 
     def press(self, admin: int, contains: str, button: str) -> str:
         """Press a button of that message; returns what Telegram shows the admin."""
@@ -191,7 +194,7 @@ class Api:
         message = self.question(admin, contains)
         callback = self.bot.press(admin, message.message_id, text_contains=button)
         self.poll()
-        shown = self.bot.wait_for_callback_answer(callback, timeout=5)
+        shown = self.bot.wait_for_callback_answer(callback, timeout=30)
         self.deliver()
         return shown
 
@@ -202,7 +205,7 @@ class Api:
             approval = find_newest_approval()
         callback = self.bot.press_raw(admin, message.message_id, f"{word}:{approval.hex}")
         self.poll()
-        return self.bot.wait_for_callback_answer(callback, timeout=5)
+        return self.bot.wait_for_callback_answer(callback, timeout=30)
 
 
 def find_newest_approval() -> uuid.UUID:
@@ -210,6 +213,16 @@ def find_newest_approval() -> uuid.UUID:
     found = db.session.scalar(select(Approval.id).order_by(Approval.id.desc()).limit(1))
     assert found is not None
     return found
+
+
+def year_of(moment: datetime) -> str:
+    """As a date begins where our people live (TIMEZONE); a hash holds four digits now and then."""
+    return f"{moment.astimezone(ZoneInfo('Asia/Tehran')).year}-"
+
+
+def this_year() -> str:
+    """The year of now, as a date begins."""
+    return year_of(clock.now())
 
 
 def at_once(count: int, action: Callable[[int], T]) -> list[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -142,23 +143,29 @@ class Outage:
     ) -> None:
         self._log, self._away, self._back = logger, away, back
         self._alarm = alarm
+        self._turning = threading.Lock()
         self.lasts = False
 
     def begins(self, reason: object) -> None:
         """Failed: the first time is an error line."""
-        if not self.lasts:
-            self.lasts = True
+        if self._turns(True):
             self._log.error("%s: %s", self._away, reason, extra=self._mark())
 
     def ends(self) -> bool:
         """Worked: the first time after a failure is an info line (a warning where the admins are
         told, so that it is not left out). Whether it was that time."""
-        if not self.lasts:
+        if not self._turns(False):
             return False
-        self.lasts = False
         level = logging.WARNING if self._alarm else logging.INFO
         self._log.log(level, "%s", self._back, extra=self._mark(over=self._back))
         return True
+
+    def _turns(self, lasts: bool) -> bool:
+        """Whether this changes it: of several threads that notice at once, for one alone."""
+        with self._turning:
+            changes = self.lasts is not lasts
+            self.lasts = lasts
+        return changes
 
     def _mark(self, over: str = "") -> dict[str, str] | None:
         return {"alarm": self._away, "alarm_over": over} if self._alarm else None

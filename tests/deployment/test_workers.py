@@ -169,7 +169,7 @@ class TestRedis:
             web, worker = start(Web, values), start(Worker, values)
             token = sign_up(web, 800103)
             before = submit(web, token)
-            telegram.wait_for_message(ADMIN_IDS[0], contains=before, timeout=10)
+            telegram.wait_for_message(ADMIN_IDS[0], contains=before, timeout=30)
 
             redis.kill()
             during = submit(web, token)

@@ -25,7 +25,7 @@ def error(stand_in: BotApiStandIn, method: str, **params: Any) -> tuple[int, str
     return body["error_code"], body["description"]
 
 
-def wait_until(ready: Callable[[], bool], timeout: float = 5) -> None:
+def wait_until(ready: Callable[[], bool], timeout: float = 30) -> None:
     deadline = time.monotonic() + timeout
     while not ready():
         assert time.monotonic() < deadline, "it did not happen"

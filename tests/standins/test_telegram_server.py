@@ -67,7 +67,7 @@ class TestTrouble:
         wait_until(lambda: stand_in.poll_waiting)
         stand_in.go_down()
         with pytest.raises(requests.ConnectionError):
-            poll.result(5)
+            poll.result(30)
         with pytest.raises(requests.ConnectionError):
             call(stand_in, "getMe")
         stand_in.come_back()
@@ -129,7 +129,7 @@ class TestControlApi:
         version = get("chats")["version"]
         waiting = in_background(lambda: get("changes", since=version, timeout=5))
         post("add_group", chat_id=CHANNEL, title="Log")
-        assert [chat["id"] for chat in waiting.result(5)["chats"]] == [USER, CHANNEL]
+        assert [chat["id"] for chat in waiting.result(30)["chats"]] == [USER, CHANNEL]
 
     def test_refusals(self, stand_in: BotApiStandIn) -> None:
         def status(path: str, **request: Any) -> int:
@@ -163,10 +163,12 @@ def test_the_command_line(tmp_path: Path) -> None:
             chats = requests.get(f"{url}/_control/chats", timeout=5).json()["chats"]
             assert [chat["title"] for chat in chats] == ["Admin One"]
             send = f"{url}/bot{TOKEN}/sendMessage?chat_id={USER}&text=x"
-            statuses = [requests.get(send, timeout=5).status_code for _ in range(7)]
-            assert statuses == [200] * 6 + [429]
+            begun, sent = time.monotonic(), 0
+            while requests.get(send, timeout=5).status_code == 200:
+                sent += 1
+            assert 6 <= sent <= 6 + 2 * (time.monotonic() - begun)
             counts = requests.get(f"{url}/_control/counts", timeout=5).json()
-            assert (counts["sent"], counts["refused_429"]) == (6, 1)
+            assert (counts["sent"], counts["refused_429"]) == (sent, 1)
             assert requests.get(f"{url}/_control/calls", timeout=5).json() == {"calls": []}
             process.send_signal(signal.SIGTERM)
             assert process.wait(5) == 0

@@ -173,6 +173,7 @@ class TestAnswersWithAMethod:
             hooked.send_text(USER, text)
         assert hooked.wait_for_message(USER, "one").entities[0]["type"] == "bold"
         assert hooked.wait_for_message(USER, "two")
+        wait_until(lambda: all(made.status for made in hooked.calls("sendMessage")))
         calls = hooked.calls("sendMessage")
         assert [(made.status, made.params["text"]) for made in calls] == [
             (200, "<b>one</b>"),
@@ -188,7 +189,7 @@ class TestAnswersWithAMethod:
             receiver.always = carrying(
                 "answerCallbackQuery", callback_query_id=query_id, text="Done", show_alert=True
             )
-        assert hooked.wait_for_callback_answer(query_id, timeout=5) == "Done"
+        assert hooked.wait_for_callback_answer(query_id, timeout=30) == "Done"
 
     def test_they_are_checked_as_requests_are(
         self, hooked: BotApiStandIn, receiver: Receiver
@@ -254,7 +255,7 @@ class TestSwitching:
         poll = in_background(lambda: call(stand_in, "getUpdates", timeout=20))
         wait_until(lambda: stand_in.poll_waiting)
         call(stand_in, "setWebhook", url=receiver.url)
-        assert poll.result(5).json()["description"] == "Conflict: terminated by setWebhook request"
+        assert poll.result(30).json()["description"] == "Conflict: terminated by setWebhook request"
 
     def test_bad_ones(self, stand_in: BotApiStandIn) -> None:
         assert error(stand_in, "setWebhook", url="https://example.com/")[0] == 400

@@ -28,6 +28,7 @@ from manga_backend.kernel.telegram.errors import (
 )
 from manga_backend.kernel.telegram.settings import TelegramSettings
 from manga_backend.kernel.telegram.types import Reachability
+from manga_backend.kit.alarms import is_database_away
 from manga_backend.kit.db import DATABASE_AWAY, transaction
 from manga_backend.kit.jobs import local_flag
 from manga_backend.kit.leader import Stop
@@ -51,6 +52,7 @@ RECORD_RETRY_SECONDS = 0.5
 SHORT_REST_SECONDS = 0.05
 
 _telegram = Outage(log, "messages wait, Telegram does not take them", "messages leave again")
+_database = Outage(log, "messages wait, the database is away", "the database answers again")
 
 
 def drain(stop: threading.Event | None = None) -> int:
@@ -243,7 +245,9 @@ class _Engine:
         while True:
             try:
                 return record()
-            except DATABASE_AWAY:
+            except DATABASE_AWAY as error:
+                if is_database_away(error):
+                    _database.begins(_line(error))
                 if time.monotonic() >= until + LONGEST_CALL_SECONDS:
                     raise
                 time.sleep(RECORD_RETRY_SECONDS)
@@ -260,14 +264,13 @@ def deliver_here(app: Flask, stop: Stop) -> None:
     A database that is away is waited for and logged once."""
     with app.app_context():
         flag = local_flag(DELIVER)
-    database = Outage(log, "messages wait, the database is away", "the database answers again")
     while not stop.is_set():
         flag.clear()
         try:
             with app.app_context():
                 drain(stop)
-            database.ends()
+            _database.ends()
         except DATABASE_AWAY as error:
-            database.begins(_line(error))
+            _database.begins(_line(error))
         with stop.idle():
             flag.wait(SWEEP_SECONDS)

@@ -38,7 +38,7 @@ def press(api: Api, chat: int, data: str, language: str = "en") -> str:
     message = api.bot.messages(chat)[0]
     callback = api.bot.press_raw(chat, message.message_id, data)
     api.poll()
-    return api.bot.wait_for_callback_answer(callback, timeout=5)
+    return api.bot.wait_for_callback_answer(callback, timeout=30)
 
 
 def approve(api: Api, payment: uuid.UUID, chat: int, **more: str) -> str:

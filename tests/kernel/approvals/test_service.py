@@ -34,7 +34,7 @@ from tests.kernel.factories import (
     rows,
     submit,
 )
-from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, new_hash
+from tests.support import ADMIN_IDS, LOG_CHANNEL, Api, new_hash, this_year
 
 
 def asked(app: App) -> dict[int | None, Notification]:
@@ -75,7 +75,7 @@ class TestFileApproval:
         found = asked(app)
         languages = {row.chat_id: row.language for row in found.values()}
         assert languages == {ADMIN_IDS[0]: "fa", ADMIN_IDS[1]: "en", chat: "ru"}
-        year = str(clock.now().year)
+        year = this_year()
         assert year not in found[ADMIN_IDS[0]].text  # the Jalali calendar
         assert "۱۴" in found[ADMIN_IDS[0]].text
         assert year in found[ADMIN_IDS[1]].text
@@ -163,7 +163,7 @@ class TestDecide:
         decide(app, payment, Decision.APPROVE)
         edits = rows(app, Notification, Notification.edits_id.is_not(None))
         texts = {row.chat_id: row.text for row in edits}
-        year = str(clock.now().year)
+        year = this_year()
         assert year not in texts[ADMIN_IDS[0]]
         assert year in texts[ADMIN_IDS[1]]
 

@@ -52,7 +52,7 @@ def press(api: Api, chat: int, button: str) -> str:
     """A button of the newest card; what is shown over the chat."""
     callback = api.bot.press(chat, card(api, chat).message_id, text_contains=button)
     api.poll()
-    shown = api.bot.wait_for_callback_answer(callback, timeout=5)
+    shown = api.bot.wait_for_callback_answer(callback, timeout=30)
     api.deliver()
     return shown
 
@@ -62,7 +62,7 @@ def press_raw(api: Api, chat: int, data: str) -> str:
     message = api.bot.messages(chat)[-1]
     callback = api.bot.press_raw(chat, message.message_id, data)
     api.poll()
-    shown = api.bot.wait_for_callback_answer(callback, timeout=5)
+    shown = api.bot.wait_for_callback_answer(callback, timeout=30)
     api.deliver()
     return shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -177,13 +178,26 @@ class TestOnce:
         monkeypatch.setattr(sending, "CHUNK_SECONDS", 0)
         broadcast_id = start(pg_app)
 
+        begun, stopped = threading.Event(), threading.Event()
+        turns, feed_next = itertools.count(), sending.feed_next
+
+        def feed_some(broadcast_id: uuid.UUID, room: int | None = None) -> int:
+            """A slow machine must not be through before it is stopped."""
+            if next(turns) > 20:
+                begun.set()
+                stopped.wait(30)
+            return feed_next(broadcast_id, room)
+
+        monkeypatch.setattr(sending, "feed_next", feed_some)
+
         def act(number: int) -> None:
             if number:
                 feed(pg_app)
                 return
-            time.sleep(0.05)
+            assert begun.wait(30)
             with at_work(pg_app):
                 command(broadcast_id, BOSS)  # type: ignore[operator]
+            stopped.set()
 
         at_once(3, act)
         kept = messages(pg_app, broadcast_id)

@@ -87,7 +87,7 @@ class TestLanguage:
         for _ in range(2):
             callback = api.bot.press(chat, message.message_id, text_contains="Русский")
             api.poll()
-            assert "Русский" in api.bot.wait_for_callback_answer(callback, timeout=5)
+            assert "Русский" in api.bot.wait_for_callback_answer(callback, timeout=30)
         assert get_user(api.app, user).language == "ru"
         assert said(api, chat, "/start").text.startswith("Здравствуйте")
 
@@ -107,7 +107,7 @@ class TestLanguage:
         assert "not linked" in message.text
         callback = api.bot.press_raw(chat, message.message_id, "lang:ru")
         api.poll()
-        assert "not linked" in api.bot.wait_for_callback_answer(callback, timeout=5)
+        assert "not linked" in api.bot.wait_for_callback_answer(callback, timeout=30)
 
 
 class TestAdmin:

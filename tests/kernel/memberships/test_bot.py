@@ -30,7 +30,7 @@ from tests.kernel.factories import (
     submit,
 )
 from tests.standins.telegram import BotApiStandIn
-from tests.support import ADMIN_IDS, Api
+from tests.support import ADMIN_IDS, Api, year_of
 from tests.variants import variant_api
 
 CODE = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
@@ -74,7 +74,7 @@ class TestStatus:
         decide(api.app, submit(api.app, user_id), Decision.APPROVE)
         text = answer(api, chat, "/status")
         assert get_user(api.app, user_id).label in text
-        assert str(end_of(api.app, user_id).year) in text
+        assert year_of(end_of(api.app, user_id)) in text
         assert "Active until" in text
         assert "Days left: 30" in text
         assert "crypto transfer" in text

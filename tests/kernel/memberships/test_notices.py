@@ -35,7 +35,7 @@ from tests.kernel.factories import (
     told,
 )
 from tests.standins.telegram import BotApiStandIn
-from tests.support import Api, at_once, counted_queries
+from tests.support import Api, at_once, counted_queries, year_of
 from tests.variants import variant_api
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -146,12 +146,12 @@ class TestTellEnds:
         }
         run(api.app)
         api.deliver()
-        year = str(end_of(api.app, users["en"]).year)
-        english = api.bot.wait_for_message(chats["en"], timeout=5)
+        year = year_of(end_of(api.app, users["en"]))
+        english = api.bot.wait_for_message(chats["en"], timeout=30)
         assert "Your subscription ends soon." in english.text
         assert year in english.text
         assert "Days left: 2" in english.text
-        persian = api.bot.wait_for_message(chats["fa"], timeout=5)
+        persian = api.bot.wait_for_message(chats["fa"], timeout=30)
         assert year not in persian.text
         assert "۱۴" in persian.text
         assert english.buttons == []
@@ -169,7 +169,7 @@ class TestTellEnds:
             make_ending(api.app, HOUR, telegram_id=chat)
             run(api.app)
             api.deliver()
-            (button,) = api.bot.wait_for_message(chat, timeout=5).buttons
+            (button,) = api.bot.wait_for_message(chat, timeout=30).buttons
             assert button["url"].startswith("https://manga.example")
 
     def test_what_was_missed_while_the_system_was_down_is_not_told_late(self, app: App) -> None:

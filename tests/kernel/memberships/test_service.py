@@ -122,7 +122,7 @@ class TestGiveDays:
         user_id = api.user_id(reader)
         give(api.app, user_id, 10)
         api.deliver()
-        first = api.bot.wait_for_message(reader.telegram_id, timeout=5)
+        first = api.bot.wait_for_message(reader.telegram_id, timeout=30)
         give(api.app, user_id, days, "<i>sorry</i> & thanks")
         api.deliver()
         message = api.bot.wait_for_message(

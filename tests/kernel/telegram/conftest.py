@@ -52,7 +52,7 @@ def served(app: App, port: int = 0) -> Iterator[str]:
         server.server_close()
 
 
-def eventually(true: Callable[[], bool], seconds: float = 8) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not true():

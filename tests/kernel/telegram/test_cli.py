@@ -107,8 +107,9 @@ class TestDoctor:
         assert ["timed out" in line for line in faults(here)] == [True]
 
     def test_another_program_polls_and_loses_nothing(
-        self, here: App, telegram: BotApiStandIn
+        self, here: App, telegram: BotApiStandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(cli, "LISTEN_SECONDS", 30)  # it ends with the first conflict
         stop = threading.Event()
         polls = threading.Thread(target=poll_on, args=(client_of(here), stop), daemon=True)
         polls.start()

@@ -68,10 +68,11 @@ class TestErrors:
     def test_tell_a_time_out_from_a_refusal(
         self, pg_app: App, telegram: BotApiStandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clients, "CALL_SECONDS", 0.2)
         telegram.fail_next("getMe", status=500, delay=1)
-        with pytest.raises(TelegramAway, match="timed out"):
-            client_of(pg_app, telegram).get_me()
+        with monkeypatch.context() as patience:
+            patience.setattr(clients, "CALL_SECONDS", 0.2)
+            with pytest.raises(TelegramAway, match="timed out"):
+                client_of(pg_app, telegram).get_me()
         nobody = client_of(pg_app, telegram)
         nobody.address = "http://127.0.0.1:9"
         with pytest.raises(TelegramAway, match="refused"):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from manga_backend.kernel.approvals.types import State
 from manga_backend.kernel.notifications.models import Notification
-from manga_backend.kernel.telegram import clients, runner
+from manga_backend.kernel.telegram import runner
 from manga_backend.kernel.telegram.clients import BotClient
 from manga_backend.kernel.telegram.errors import TelegramConflict
 from manga_backend.kernel.telegram.events import PollerReturned
@@ -161,7 +161,7 @@ class TestPresses:
     def test_are_answered(self, app: App, telegram: BotApiStandIn, poller: Poller) -> None:
         _, callback = self.pressed(app, telegram)
         poller.turn(0)
-        assert telegram.wait_for_callback_answer(callback, timeout=5) == "Approved."
+        assert telegram.wait_for_callback_answer(callback, timeout=30) == "Approved."
 
     @pytest.mark.parametrize(
         "trouble",
@@ -192,7 +192,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "WRONG_TOKEN_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(runner, "LONG_POLL_SECONDS", 1)
     monkeypatch.setattr(runner, "NOTE_SECONDS", 0.05)
-    monkeypatch.setattr(clients, "CALL_SECONDS", 1)
 
 
 @pytest.fixture
@@ -241,10 +240,11 @@ class TestTrouble:
         trouble: dict[str, Any],
         words: str,
     ) -> None:
-        # One that is carried out is a long poll of 3 s; the others fail at once, so four of them.
-        telegram.fail_next("getUpdates", 1 if trouble["status"] == 200 else 4, **trouble)
+        # One that is carried out is a long poll of 3 s; the others fail until red was seen.
+        telegram.fail_next("getUpdates", 1 if trouble["status"] == 200 else 10**6, **trouble)
         thread = looping()
-        eventually(lambda: not readiness(pg_app)["ok"] and words in readiness(pg_app)["detail"])
+        eventually(lambda: words in readiness(pg_app)["detail"])
+        telegram.clear_faults()
         eventually(lambda: readiness(pg_app)["ok"])
         assert thread.is_alive()
         assert [words in line for line in errors(caplog)] == [True]
@@ -404,6 +404,7 @@ class TestDatabaseAway:
         monkeypatch.setattr(runner, "DATABASE_PAUSE_SECONDS", 0.05)
         with failing(pg_app) as away:
             thread = looping()
+            eventually(lambda: bool(errors(caplog)))
             time.sleep(0.5)
             assert thread.is_alive()
             assert ["the database is away" in line for line in errors(caplog)] == [True]

@@ -209,7 +209,7 @@ class TestWatch:
         with at_work(hooked):
             updates.store_update(command(new_chat()))
         with at_work(hooked) as current:
-            later = clock.now() + timedelta(seconds=2)
+            later = clock.now() + timedelta(hours=1)
             current.execute(update(TelegramUpdate).values(received_at=later))
         watch.look()
         assert readiness(hooked)["ok"]
@@ -219,7 +219,7 @@ class TestWatch:
         telegram.send_text(new_chat(), "/help")
         eventually(lambda: bool(client_of(hooked, telegram).get_webhook().get("last_error_date")))
         watch = watch_of(hooked, telegram)
-        watch._since = clock.now() + timedelta(seconds=5)
+        watch._since = clock.now() + timedelta(hours=1)
         watch.look()
         assert readiness(hooked)["ok"]
 
@@ -255,7 +255,7 @@ def led(app: App) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        duty.join(8)
+        duty.join(30)
         assert not duty.is_alive()
 
 
@@ -293,7 +293,7 @@ class TestModes:
             eventually(lambda: replied(hooked) == chats[:3])
             message = telegram.messages(chats[2])[0].message_id
             callback = telegram.press_raw(chats[2], message, "nothing:1")
-            shown = telegram.wait_for_callback_answer(callback, timeout=5)
+            shown = telegram.wait_for_callback_answer(callback, timeout=30)
             assert shown == "This button does nothing any more."
             eventually(lambda: bool(readiness(hooked)["ok"]))
         telegram.send_text(chats[3], "/help")

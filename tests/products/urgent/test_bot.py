@@ -26,10 +26,10 @@ def say(api: Api, someone: Person, text: str) -> str:
 
 def press(api: Api, someone: Person, contains: str, button: str) -> str:
     deliver(api)
-    message = api.bot.wait_for_message(someone.telegram_id, contains=contains, timeout=5)
+    message = api.bot.wait_for_message(someone.telegram_id, contains=contains, timeout=30)
     query = api.bot.press(someone.telegram_id, message.message_id, text_contains=button)
     api.poll()
-    return api.bot.wait_for_callback_answer(query, timeout=5)
+    return api.bot.wait_for_callback_answer(query, timeout=30)
 
 
 def test_orders_are_listed_and_found_without_contacts(api: Api) -> None:
@@ -82,7 +82,7 @@ def test_a_forged_button_does_nothing(api: Api) -> None:
     for data in ("ua:1", "ud:1", f"uc:{order}", "ua:x", "ua:" + "9" * 30, "uc:zzz", "ua:"):
         query = api.bot.press_raw(stranger.telegram_id, message.message_id, data)
         api.poll()
-        assert api.bot.wait_for_callback_answer(query, timeout=5)
+        assert api.bot.wait_for_callback_answer(query, timeout=30)
     seen = client.see(order)
     assert (seen["status"], seen["executors"][0]["answered_at"]) == ("active", None)
 
@@ -95,11 +95,11 @@ def test_a_banned_client_s_buttons_do_nothing(api: Api) -> None:
     client_id = client.user_id
     with at_work(api.app):
         ban(client_id, CLI, Role.SUPERUSER, "spam")
-    message = api.bot.wait_for_message(client.telegram_id, contains="берёт", timeout=5)
+    message = api.bot.wait_for_message(client.telegram_id, contains="берёт", timeout=30)
     assert message.buttons != []  # an old client still shows them
     query = api.bot.press(client.telegram_id, message.message_id)
     api.poll()
-    assert "заблокирован" in api.bot.wait_for_callback_answer(query, timeout=5)
+    assert "заблокирован" in api.bot.wait_for_callback_answer(query, timeout=30)
     assert "заблокирован" in say(api, client, "/myorders")
     assert taker.balance == 10
 
@@ -110,7 +110,7 @@ def test_balance_tells_the_rubles(api: Api) -> None:
 
 def buttons(api: Api, someone: Person, contains: str) -> list[str]:
     deliver(api)
-    message = api.bot.wait_for_message(someone.telegram_id, contains=contains, timeout=5)
+    message = api.bot.wait_for_message(someone.telegram_id, contains=contains, timeout=30)
     return [button["text"] for button in message.buttons]
 
 
@@ -126,7 +126,7 @@ def test_buttons_follow_what_was_said_and_go_with_the_order(api: Api) -> None:
     press(api, client, "Борис берёт", "Выполнил")
     assert buttons(api, client, "Борис берёт") == buttons(api, client, "Вера берёт") == []
     assert client.see(order)["status"] == "completed"
-    told = api.bot.wait_for_message(vera.telegram_id, contains="другой исполнитель", timeout=5)
+    told = api.bot.wait_for_message(vera.telegram_id, contains="другой исполнитель", timeout=30)
     assert told.from_bot
 
 
@@ -139,7 +139,7 @@ def test_executors_hear_that_the_client_closed_it(api: Api) -> None:
     client.post(f"/api/orders/{order}/close")
     deliver(api)
     for taker in (boris, vera):
-        assert api.bot.wait_for_message(taker.telegram_id, contains="закрыл", timeout=5)
+        assert api.bot.wait_for_message(taker.telegram_id, contains="закрыл", timeout=30)
         assert taker.balance == 8
 
 

@@ -157,7 +157,7 @@ class TestClock:
             types = [t["type"] for t in takers[0].get("/api/balance/transactions").get_json()]
             assert types == ["refund", "order_take", "correction"]
         deliver(api)
-        told = api.bot.wait_for_message(takers[0].telegram_id, contains="2 ₽", timeout=5)
+        told = api.bot.wait_for_message(takers[0].telegram_id, contains="2 ₽", timeout=30)
         assert "15 минут" in told.text
 
     def test_the_client_has_fifteen_minutes_past_the_hour_too(

@@ -41,7 +41,7 @@ class TestClient:
             assert answer.get_json()["comment"] == "Быстро и чисто"
         assert taker.get("/api/users/me").get_json()["average_rating"] == 4.33
         api.deliver()
-        told = api.bot.wait_for_message(taker.telegram_id, contains="5 из 5", timeout=5)
+        told = api.bot.wait_for_message(taker.telegram_id, contains="5 из 5", timeout=30)
         assert "Быстро и чисто" in told.text
 
     def test_one_for_each_order_even_at_once(self, pg_api: Api) -> None:
@@ -221,10 +221,10 @@ class TestComplaint:
         taker.post("/api/reviews/executor", {"order_id": order, "reason": why})
         api.press(ADMIN_IDS[0], why, "Reject")
         api.deliver()
-        line = api.bot.wait_for_message(LOG_CHANNEL, contains=why, timeout=5)
+        line = api.bot.wait_for_message(LOG_CHANNEL, contains=why, timeout=30)
         assert "@secret_contact" not in line.text
         assert str(client.telegram_id) not in line.text
-        asked = api.bot.wait_for_message(ADMIN_IDS[0], contains=why, timeout=5)
+        asked = api.bot.wait_for_message(ADMIN_IDS[0], contains=why, timeout=30)
         assert "@secret_contact" in asked.text
 
     def test_dismissed_the_executor_hears_why(self, api: Api) -> None:
@@ -234,7 +234,7 @@ class TestComplaint:
         taker.post("/api/reviews/executor", {"order_id": order, "reason": why})
         api.press(ADMIN_IDS[0], why, "Reject")
         api.deliver()
-        told = api.bot.wait_for_message(taker.telegram_id, contains="отклонена", timeout=5)
+        told = api.bot.wait_for_message(taker.telegram_id, contains="отклонена", timeout=30)
         assert told.from_bot
         assert taker.balance == 8
 
@@ -261,4 +261,4 @@ class TestComplaint:
         api.press(ADMIN_IDS[0], why, "Approve")
         assert taker.balance == 10
         api.deliver()
-        assert api.bot.wait_for_message(taker.telegram_id, contains="удовлетворена", timeout=5)
+        assert api.bot.wait_for_message(taker.telegram_id, contains="удовлетворена", timeout=30)

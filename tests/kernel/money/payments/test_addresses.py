@@ -39,7 +39,7 @@ class TestPanel:
         api.deliver()
         for chat in (*ADMIN_IDS, LOG_CHANNEL):
             assert (
-                NEW in api.bot.wait_for_message(chat, contains="receiving address", timeout=5).text
+                NEW in api.bot.wait_for_message(chat, contains="receiving address", timeout=30).text
             )
         (entry,) = rows(api.app, AuditEntry, AuditEntry.action == "address.changed")
         assert entry.before["address"] != NEW

@@ -132,7 +132,7 @@ class TestApprove:
         user_id = api.user_id(reader)
         decide(api.app, submit(api.app, user_id, tx_hash), APPROVE)
         api.deliver()
-        assert "accepted" in api.bot.wait_for_message(reader.telegram_id, timeout=5).text
+        assert "accepted" in api.bot.wait_for_message(reader.telegram_id, timeout=30).text
         assert [row.kind for row in told(api.app, user_id)] == ["payment_approved"]
         assert reader.username in api.question(LOG_CHANNEL, tx_hash).text
 
@@ -156,7 +156,7 @@ class TestReject:
         payment = submit(api.app, api.user_id(reader))
         decide(api.app, payment, REJECT, reason="too <b>little</b> & late")
         api.deliver()
-        message = api.bot.wait_for_message(reader.telegram_id, timeout=5)
+        message = api.bot.wait_for_message(reader.telegram_id, timeout=30)
         assert "Reason: too <b>little</b> & late" in message.text
         assert "too &lt;b&gt;little&lt;/b&gt; &amp; late" in message.html
         (inbox,) = told(api.app, api.user_id(reader))
@@ -169,7 +169,7 @@ class TestReject:
         reader = make_reader(api)
         decide(api.app, submit(api.app, api.user_id(reader)), REJECT)
         api.deliver()
-        assert "Reason" not in api.bot.wait_for_message(reader.telegram_id, timeout=5).text
+        assert "Reason" not in api.bot.wait_for_message(reader.telegram_id, timeout=30).text
 
 
 class TestTwice:
@@ -314,7 +314,7 @@ class TestPressed:
         data = self.data(api, ADMIN_IDS[0], message, "✅")
         presses = [api.bot.press_raw(ADMIN_IDS[0], message, data) for _ in range(10)]
         api.poll()
-        heard = Counter(api.bot.wait_for_callback_answer(p, timeout=5) for p in presses)
+        heard = Counter(api.bot.wait_for_callback_answer(p, timeout=30) for p in presses)
         name = f"telegram:{ADMIN_IDS[0]}"
         assert heard == {"Approved.": 1, f"Already approved by {name}.": 9}
         assert count(api.app, SubscriptionChange) == 1
@@ -331,7 +331,7 @@ class TestPressed:
             api.bot.press_raw(ADMIN_IDS[n % 2], messages[n % 2], data[n % 2]) for n in range(10)
         ]
         api.poll()
-        heard = [api.bot.wait_for_callback_answer(p, timeout=5) for p in presses]
+        heard = [api.bot.wait_for_callback_answer(p, timeout=30) for p in presses]
         assert heard[0] == "Rejected."
         assert set(heard[1:]) == {f"Already rejected by telegram:{ADMIN_IDS[0]}."}
         (payment,) = rows(api.app, Payment)
@@ -356,7 +356,7 @@ class TestPressed:
             ADMIN_IDS[0], message, self.data(api, ADMIN_IDS[0], message, "✅")
         )
         api.poll()
-        assert "already" in api.bot.wait_for_callback_answer(press, timeout=5)
+        assert "already" in api.bot.wait_for_callback_answer(press, timeout=30)
         (approval,) = rows(api.app, Approval)
         assert approval.state is State.PENDING
         assert payment_of(api.app, payment.id).status is PaymentStatus.REJECTED

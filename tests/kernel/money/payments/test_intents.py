@@ -121,7 +121,7 @@ class TestSettle:
             "payment_approved"
         ]
         trusting.deliver()
-        assert trusting.bot.wait_for_message(LOG_CHANNEL, contains=tx, timeout=5)
+        assert trusting.bot.wait_for_message(LOG_CHANNEL, contains=tx, timeout=30)
         with at_work(trusting.app):
             assert prove().holds
 

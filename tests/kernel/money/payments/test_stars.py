@@ -86,7 +86,7 @@ class TestPaying:
         assert (moved["type"], moved["amount"], moved["balance_after"]) == ("recharge", 120, 120)
         assert holds(api)
         api.deliver()
-        told = api.bot.wait_for_message(executor.telegram_id, contains="120.00 RUB", timeout=5)
+        told = api.bot.wait_for_message(executor.telegram_id, contains="120.00 RUB", timeout=30)
         assert told.from_bot
 
     def test_the_same_question_gives_the_same_invoice(self, api: Api) -> None:

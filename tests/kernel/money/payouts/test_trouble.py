@@ -123,14 +123,14 @@ class TestWhatCannotBeAsked:
         api, provider, _reader, found = sent
         second = withdraw(_reader, "10")
         approve(api, second)
-        provider.fail_next("/v1/payout", delay=1.0)
+        provider.fail_next("/v1/payout", delay=3.0)
         thread = threading.Thread(target=send, args=(api,))
         thread.start()
         while not provider.calls:
             time.sleep(0.02)
         with at_work(api.app):
             sending.give_up(uuid.UUID(second["payment_id"]), CLI, "stop")
-        thread.join(10)
+        thread.join(30)
         assert [body["order_id"] for path, body in provider.calls if path == "/v1/payout"] == [
             order_of(found)
         ]
