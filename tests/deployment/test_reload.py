@@ -232,7 +232,13 @@ def test_what_is_in_hand_is_finished_at_sigterm(
     holding.cursor().execute("LOCK TABLE payments IN EXCLUSIVE MODE")
     thread = threading.Thread(target=pay)
     thread.start()
-    time.sleep(1)
+    waiting = holding.cursor()
+
+    def is_in_hand() -> bool:
+        waiting.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(waiting.fetchone() != (0,))
+
+    eventually(is_in_hand)
     web.process.send_signal(signal.SIGTERM)
     time.sleep(1)
     assert answered == []
