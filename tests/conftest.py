@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import insert, select, text
 
 from manga_backend.app import create_app
-from manga_backend.kit import alarms, clock
+from manga_backend.kit import alarms, clock, jobs, ratelimit
 from manga_backend.kit.app import App
 from manga_backend.kit.db import Model, db
 from tests.standins.telegram import BotApiStandIn
@@ -32,6 +32,13 @@ hypothesis_settings.load_profile("untimed")
 
 SEEDED = Model.metadata.tables["plans"]
 """What the migrations fill: put back as they made it."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away in tests where it was stopped, not where this machine is slow."""
+    monkeypatch.setattr(jobs, "REDIS_PATIENCE_SECONDS", 20)
+    monkeypatch.setattr(ratelimit, "REDIS_PATIENCE_SECONDS", 20)
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,16 @@ def isoformat(moment: datetime) -> str:
 
 LARGEST_DRIFT_SECONDS = 5.0
 """More than NTP slews between two looks, and less than what people notice."""
+LONGEST_LOOK_SECONDS = 0.1
 TELL_SECONDS = 600.0
+
+
+def _offset() -> float:
+    """How far the clock is from the one that can't be set, read while nothing held us up."""
+    while True:
+        before, now = time.monotonic(), time.time()
+        if time.monotonic() - before < LONGEST_LOOK_SECONDS:
+            return now - before
 
 
 class Watch:
@@ -29,7 +38,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._offset = time.time() - time.monotonic()
+        self._offset = _offset()
         self._jumped = 0.0
         self._seen_at = -TELL_SECONDS
 
@@ -37,7 +46,7 @@ class Watch:
         """By how many seconds it was set since the last look (forwards is positive), or None. Not
         before the process started; a suspended machine counts, for the same things go wrong."""
         with self._lock:
-            offset = time.time() - time.monotonic()
+            offset = _offset()
             jumped, self._offset = offset - self._offset, offset
             if abs(jumped) < LARGEST_DRIFT_SECONDS:
                 return None

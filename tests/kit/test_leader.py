@@ -235,16 +235,16 @@ class TestDuties:
     def test_stop_waits_for_what_they_have_in_hand(
         self, lead: Callable[[Flask], Leadership]
     ) -> None:
-        app, done = Flask("duties"), []
+        app, begun, done = Flask("duties"), threading.Event(), []
 
         def careful(_app: Flask, stop: threading.Event) -> None:
+            begun.set()
             stop.wait()
             time.sleep(0.3)
             done.append("x")
 
         add_duty(app, "careful", careful)
         leadership = lead(app)
-        until(lambda: leadership.leading)
-        time.sleep(0.05)
+        assert begun.wait(30)
         leadership.stop()
         assert done == ["x"]

@@ -58,17 +58,15 @@ class TestCommonRate:
         self, new_pace: Callable[[], Pace]
     ) -> None:
         pace = new_pace()
-        moments = [spend(pace, Rate(0.02), str(number)) for number in range(20)]
-        assert all(0.015 < later - earlier < 0.025 for earlier, later in pairwise(moments))
+        moments = [spend(pace, Rate(60), str(number)) for number in range(20)]
+        assert all(50 < later - earlier < 70 for earlier, later in pairwise(moments))
 
     def test_a_rest_earns_no_burst(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
         spend(pace, Rate(0.05), "a")
         time.sleep(0.3)
-        now = time.monotonic()
-        moments = [spend(pace, Rate(0.05), str(number)) - now for number in range(3)]
-        assert moments[0] < 0.02
-        assert moments[2] > 0.08
+        turns = pace.take_each(Rate(0.05), [Wanted(str(n), FREE) for n in range(3)], None)
+        assert [turn.wait_seconds for turn in turns] == pytest.approx([0, 0.05, 0.1], abs=1e-3)
 
     def test_many_threads_share_one_rate(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
@@ -85,20 +83,20 @@ class TestCommonRate:
 
     def test_patience_leaves_the_queue_to_others(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        granted = [pace.take(Rate(0.1), str(n), FREE, 0.25) for n in range(6)]
+        granted = [pace.take(Rate(60), str(n), FREE, 150) for n in range(6)]
         assert [turn.granted for turn in granted] == [True] * 3 + [False] * 3
         refused = granted[-1]
         assert not refused.narrow
-        assert 0 < refused.wait_seconds <= 0.1
+        assert 0 < refused.wait_seconds <= 60
         # Whoever is urgent still gets the very next turn: nothing was taken by the refused.
-        assert pace.take(Rate(0.1), "urgent", FREE, None).wait_seconds < 0.31
+        assert pace.take(Rate(60), "urgent", FREE, None).wait_seconds < 186
 
 
 class TestTurnsForSeveral:
     def test_one_after_the_other_and_whoever_has_to_rest_takes_none(
         self, new_pace: Callable[[], Pace]
     ) -> None:
-        pace, slow = new_pace(), Rate(60)
+        pace, slow = new_pace(), Rate(600)
         assert pace.take(Rate(0.1), "tired", slow, None).granted
         wanted = [Wanted("a", FREE), Wanted("tired", slow), Wanted("b", FREE), Wanted("c", slow)]
         turns = pace.take_each(Rate(0.1), wanted, None)
@@ -107,63 +105,63 @@ class TestTurnsForSeveral:
         ]
         a, tired, b, c = (turn.wait_seconds for turn in turns)
         assert (b - a, c - b) == (pytest.approx(0.1, abs=1e-3), pytest.approx(0.1, abs=1e-3))
-        assert 59 < tired <= 60
+        assert 590 < tired <= 600
         assert pace.take(Rate(0.1), "c", slow, None).narrow
 
     def test_what_lies_beyond_patience_is_not_taken(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        turns = pace.take_each(Rate(0.1), [Wanted(str(n), FREE) for n in range(6)], 0.25)
+        turns = pace.take_each(Rate(60), [Wanted(str(n), FREE) for n in range(6)], 150)
         assert [turn.granted for turn in turns] == [True] * 3 + [False] * 3
-        assert pace.take(Rate(0.1), "urgent", FREE, None).wait_seconds < 0.31
+        assert pace.take(Rate(60), "urgent", FREE, None).wait_seconds < 186
 
 
 class TestNarrowRate:
     def test_one_recipient_rests_and_others_do_not(self, new_pace: Callable[[], Pace]) -> None:
-        pace, narrow = new_pace(), Rate(1.0, 2)
+        pace, narrow = new_pace(), Rate(60, 2)
         turns = [pace.take(FAST, "a", narrow, None) for _ in range(3)]
         assert [turn.granted for turn in turns] == [True, True, False]
         assert turns[2].narrow
-        assert 0.9 < turns[2].wait_seconds <= 1.0
+        assert 50 < turns[2].wait_seconds <= 60
         assert pace.take(FAST, "b", narrow, None).granted
 
     def test_what_was_refused_took_no_common_turn(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        assert pace.take(Rate(10), "a", Rate(60), None).granted
+        assert pace.take(Rate(100), "a", Rate(600), None).granted
         for _ in range(5):
-            assert pace.take(Rate(10), "a", Rate(60), None).narrow
-        assert 9 < pace.take(Rate(10), "b", Rate(60), None).wait_seconds <= 10
+            assert pace.take(Rate(100), "a", Rate(600), None).narrow
+        assert 90 < pace.take(Rate(100), "b", Rate(600), None).wait_seconds <= 100
 
     def test_comes_back_after_its_interval(self, new_pace: Callable[[], Pace]) -> None:
         pace, narrow = new_pace(), Rate(0.2)
-        pace.take(FAST, "a", narrow, None)
-        wait = pace.take(FAST, "a", narrow, None).wait_seconds
-        time.sleep(wait + 0.005)
+        while (turn := pace.take(FAST, "a", narrow, None)).granted:
+            pass
+        time.sleep(turn.wait_seconds + 0.005)
         assert pace.take(FAST, "a", narrow, None).granted
 
 
 class TestRest:
     def test_of_one(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        pace.rest("a", 5)
+        pace.rest("a", 500)
         turn = pace.take(FAST, "a", FREE, None)
         assert (turn.granted, turn.narrow) == (False, True)
-        assert 4.9 < turn.wait_seconds <= 5
+        assert 490 < turn.wait_seconds <= 500
         assert pace.take(FAST, "b", FREE, None).wait_seconds < 0.1
 
     def test_of_all(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        pace.rest(None, 5)
-        assert 4.9 < pace.take(FAST, "a", FREE, None).wait_seconds <= 5
+        pace.rest(None, 500)
+        assert 490 < pace.take(FAST, "a", FREE, None).wait_seconds <= 500
         assert not pace.take(FAST, "b", FREE, 0.1).granted
 
     def test_is_never_shortened(self, new_pace: Callable[[], Pace]) -> None:
         pace = new_pace()
-        pace.rest("a", 5)
-        pace.rest("a", 1)
-        pace.rest(None, 5)
-        pace.rest(None, 1)
-        assert pace.take(FAST, "a", FREE, None).wait_seconds > 4.8
-        assert pace.take(FAST, "b", FREE, None).wait_seconds > 4.8
+        pace.rest("a", 500)
+        pace.rest("a", 100)
+        pace.rest(None, 500)
+        pace.rest(None, 100)
+        assert pace.take(FAST, "a", FREE, None).wait_seconds > 480
+        assert pace.take(FAST, "b", FREE, None).wait_seconds > 480
 
 
 @settings(max_examples=40)
@@ -201,10 +199,10 @@ class TestApp:
         with variant(on_sqlite.settings, REDIS_URL=url) as app, app.app_context():
             one, other = AppPace("shared"), AppPace("shared")
             waits = [
-                pace.take(Rate(1.0), f"{n}", FREE, None).wait_seconds
+                pace.take(Rate(100), f"{n}", FREE, None).wait_seconds
                 for n, pace in enumerate((one, other, one, other))
             ]
-        assert [round(wait) for wait in waits] == [0, 1, 2, 3]
+        assert [round(wait / 100) for wait in waits] == [0, 1, 2, 3]
 
     def test_alone_at_a_part_of_the_rate_while_redis_is_away_and_again_together_after(
         self, on_sqlite: Deployment
@@ -213,12 +211,12 @@ class TestApp:
             url = server.url()
             with variant(on_sqlite.settings, REDIS_URL=url) as app, app.app_context():
                 pace = AppPace("away")
-                assert pace.take(Rate(0.1), "a", FREE, None).wait_seconds < 0.05
+                assert pace.take(Rate(60), "a", FREE, None).wait_seconds < 0.05
                 server.kill()
-                turns = [pace.take(Rate(0.1), f"{n}", FREE, None) for n in range(3)]
+                turns = [pace.take(Rate(60), f"{n}", FREE, None) for n in range(3)]
         assert all(isinstance(turn, Turn) and turn.granted for turn in turns)
         apart = turns[2].wait_seconds - turns[1].wait_seconds
-        assert apart == pytest.approx(0.1 * ALONE_DIVISOR, abs=0.05)
+        assert apart == pytest.approx(60 * ALONE_DIVISOR, abs=30)
 
     def test_without_redis_threads_of_the_process_share_it(self, app: App) -> None:
         pace = AppPace("embedded")
@@ -227,9 +225,9 @@ class TestApp:
 
         def take(number: int) -> None:
             with app.app_context():
-                turn = pace.take(Rate(0.5), f"{number}", FREE, None)
+                turn = pace.take(Rate(100), f"{number}", FREE, None)
             with lock:
                 found.append(turn.wait_seconds)
 
         at_once(4, take)
-        assert [round(wait * 2) for wait in sorted(found)] == [0, 1, 2, 3]
+        assert [round(wait / 100) for wait in sorted(found)] == [0, 1, 2, 3]

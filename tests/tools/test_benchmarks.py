@@ -77,7 +77,7 @@ def test_seeded_readers_are_answered(
                 "GET", "/api/user/status", seeded.readers[n % 56].access, number=n
             ),
             connections=4,
-            seconds=5,
+            seconds=60,
             most=40,
         )
     finally:

@@ -12,6 +12,7 @@ from manga_backend.kernel.identity.types import Role
 from manga_backend.kernel.operations.models import ChangedSetting
 from manga_backend.kernel.operations.service.changes import changeable
 from manga_backend.kit import clock
+from manga_backend.kit import settings as kit_settings
 from manga_backend.kit.settings import ROOT, refresh, settings
 from tests.conftest import Deployment
 from tests.kernel.backoffice.test_panel import Panel
@@ -102,8 +103,14 @@ class TestChanging:
 
 class TestOtherProcesses:
     def test_follow(
-        self, own: Api, boss: Panel, deployment: Deployment, bot: BotApiStandIn
+        self,
+        own: Api,
+        boss: Panel,
+        deployment: Deployment,
+        bot: BotApiStandIn,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(kit_settings, "REFRESH_SECONDS", 600)
         with variant_api(deployment, bot) as other:
             with other.app.app_context():
                 refresh(at_once=True)

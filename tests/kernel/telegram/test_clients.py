@@ -68,7 +68,7 @@ class TestErrors:
     def test_tell_a_time_out_from_a_refusal(
         self, pg_app: App, telegram: BotApiStandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        telegram.fail_next("getMe", status=500, delay=1)
+        telegram.fail_next("getMe", status=500, delay=10)
         with monkeypatch.context() as patience:
             patience.setattr(clients, "CALL_SECONDS", 0.2)
             with pytest.raises(TelegramAway, match="timed out"):

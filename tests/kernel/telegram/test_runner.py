@@ -240,8 +240,7 @@ class TestTrouble:
         trouble: dict[str, Any],
         words: str,
     ) -> None:
-        # One that is carried out is a long poll of 3 s; the others fail until red was seen.
-        telegram.fail_next("getUpdates", 1 if trouble["status"] == 200 else 10**6, **trouble)
+        telegram.fail_next("getUpdates", 10**6, **trouble)  # until it was seen
         thread = looping()
         eventually(lambda: words in readiness(pg_app)["detail"])
         telegram.clear_faults()

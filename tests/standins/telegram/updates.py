@@ -119,6 +119,8 @@ class UpdateQueue:
             deadline = time.monotonic() + timeout
             while True:
                 if self.monitor.down or self.monitor.stopped:
+                    if self._waiting is poll:
+                        self._waiting = None
                     raise ConnectionDropped
                 if poll.conflict:
                     raise self._conflict(poll.conflict)
