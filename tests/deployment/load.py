@@ -68,7 +68,7 @@ def load(
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
                 try:
                     answer = client.request(
-                        method, url + path, json=body, headers=headers, timeout=15
+                        method, url + path, json=body, headers=headers, timeout=60
                     )
                 except requests.RequestException as error:
                     found.note(None, f"{method} {path}: {type(error).__name__}")

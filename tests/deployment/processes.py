@@ -65,7 +65,8 @@ class Process:
     def lines(self) -> list[dict[str, Any]]:
         """The JSON lines of the log so far."""
         found = []
-        for line in self.log.read_text(errors="replace").splitlines():
+        whole, _, _being_written = self.log.read_text(errors="replace").rpartition("\n")
+        for line in whole.splitlines():
             if line.startswith("{"):
                 found.append(json.loads(line))
         return found

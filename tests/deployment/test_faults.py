@@ -187,6 +187,7 @@ def test_five_minutes_of_faults(
     live_through(tmp_path, telegram, start, seconds=300)
 
 
+@pytest.mark.timeout(300)
 def test_some_seconds_of_faults(
     tmp_path: Path, telegram: BotApiStandIn, start: Callable[[type[Process], dict[str, str]], Any]
 ) -> None:

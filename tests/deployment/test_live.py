@@ -129,7 +129,7 @@ def test_many_hear_of_a_change_and_of_what_they_missed(
     live.start()
     again = Crowd(live)
     again.join(last_event_id=last)
-    again.wait(hears(missed))
+    again.wait(hears(missed), within=30)
     again.close()
 
 
@@ -138,9 +138,9 @@ def test_it_serves_nothing_else_and_no_more_than_it_may(
 ) -> None:
     live: Live = start(Live, {**settings, "LIVE_CONNECTIONS": "2"})
     for path in ("/api/orders", "/admin/", "/health/ready", "/openapi.json"):
-        assert requests.get(live.url + path, timeout=10).status_code == 404
+        assert requests.get(live.url + path, timeout=30).status_code == 404
     with crowd(live, 2):
-        later = requests.get(f"{live.url}/api/orders/events", timeout=10)
+        later = requests.get(f"{live.url}/api/orders/events", timeout=30)
         assert (later.status_code, later.text) == (200, "retry: 10000\n\n")
 
     def is_let_in() -> bool:

@@ -235,7 +235,10 @@ def test_what_is_in_hand_is_finished_at_sigterm(
     waiting = holding.cursor()
 
     def is_in_hand() -> bool:
-        waiting.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        waiting.execute(  # an INSERT's; what expires payments waits there too, for another
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            " AND relation = 'payments'::regclass AND mode = 'RowExclusiveLock'"
+        )
         return bool(waiting.fetchone() != (0,))
 
     eventually(is_in_hand)

@@ -117,11 +117,11 @@ class TestMakeRun:
             eventually(lambda: "Ctrl-C stops" in log.read_text(), within=60)
             text = log.read_text()
             base = f"http://{values['BIND']}"
-            assert requests.get(f"{base}/docs", timeout=5).ok
-            assert requests.get(f"{base}/admin/", timeout=5).status_code == 200
+            assert requests.get(f"{base}/docs", timeout=30).ok
+            assert requests.get(f"{base}/admin/", timeout=30).status_code == 200
             chat = re.search(r"Telegram\s+(http\S+)", text)
             assert chat
-            assert requests.get(chat.group(1), timeout=5).ok
+            assert requests.get(chat.group(1), timeout=30).ok
         finally:
             process.process.send_signal(signal.SIGINT)
             assert process.process.wait(40) == 0

@@ -187,6 +187,7 @@ class TestRedis:
 
 
 class TestKills:
+    @pytest.mark.timeout(300)
     def test_decisions_survive_kill_9_of_web_and_worker(
         self, settings: dict[str, str], telegram: BotApiStandIn, start: Any
     ) -> None:
@@ -218,16 +219,18 @@ def decide_while_killing(
             press(telegram, ADMIN_IDS[number % 2], tx_hash, "✅")
             press(telegram, ADMIN_IDS[(number + 1) % 2], tx_hash, "❌")
 
+        killed = None
         with ThreadPoolExecutor(4) as pool:
             pressed = pool.map(decide, hashes.items())
             for _ in range(kills):
                 if worker.process.poll() is not None:
                     worker.start()
                 time.sleep(1 + secrets.randbelow(1000) / 1000)
-                os.kill(web.leader(), signal.SIGKILL)
+                killed = web.leader(but=killed)
+                os.kill(killed, signal.SIGKILL)
                 worker.kill()
             list(pressed)
-        web.kill()
+        web.kill_all()
         web.start()
         worker.start()
 
