@@ -155,8 +155,7 @@ def test_a_table_in_use_is_waited_for_and_nobody_behind_it(
     slow.rollback()
     thread.join(20)
     assert not thread.is_alive()
-    # Each waited for the migration's patience: its end came only after the last of them.
-    assert max(waits) < 10
+    assert max(waits) < 1.5  # it waited for the migration's patience, not for its end
     cursor = quick.cursor()
     cursor.execute("SELECT version_num FROM alembic_version")
     assert cursor.fetchone() == (ScriptDirectory(str(ROOT / "migrations")).get_current_head(),)
